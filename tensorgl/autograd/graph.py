@@ -1,0 +1,361 @@
+"""The recorded graph: nodes, edges, and the gradient rules that they apply.
+
+A tensor is a recorded call. A `Node` holds what one call needs for its gradient: edges to the nodes
+(or leaf tensors) of its inputs, and those values that its rules name. No node refers to the tensor
+that it made, so reference counting frees a graph as soon as nobody looks at it.
+
+This module imports nothing of tensorgl.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+__all__ = ["Memory", "Mode", "MultiNode", "Node", "Part", "TensorBase", "Vjp", "mode", "record"]
+
+Rule = Callable[..., Any]
+_next_sequence = count().__next__
+
+
+class Mode(threading.local):
+    """Whether this thread records; every thread starts with recording on."""
+
+    grad = True
+    inference = False
+
+
+mode = Mode()
+
+
+class Memory:
+    """What a tensor shares with its views: a version counter, and weak references to the views."""
+
+    __slots__ = ("limit", "version", "views")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.views: list[Any] = []
+        self.limit = 8
+
+    def add_view(self, reference: Any) -> None:
+        """Remember a view; forget dead ones whenever their number may have doubled."""
+        views = self.views
+        if len(views) >= self.limit:
+            views[:] = [r for r in views if r() is not None]
+            self.limit = 2 * len(views) + 8
+        views.append(reference)
+
+
+class TensorBase:
+    """The state of a tensor. `Tensor` adds its constructor and its methods."""
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_aval",  # shape, dtype and device
+        "_base",  # the tensor whose memory a view shows, or None
+        "_data",  # the backend's handle
+        "_grad",
+        "_hooks",  # of a leaf; those of other tensors sit on their node
+        "_memory",  # None until there is a view or an in-place write
+        "_node",  # the recorded call that made it; None for a leaf
+        "_requires_grad",
+        "_view",  # how to get here from _base: (primitive, params, _view of its input)
+    )
+    _aval: Any
+    _base: Any
+    _data: Any
+    _grad: Any
+    _hooks: Any
+    _memory: Memory | None
+    _node: Node | None
+    _requires_grad: bool
+    _view: Any
+
+
+make_tensor: Callable[[Any, Any], Any]
+"""Wraps a backend handle and an aval; `tensor.py` sets it to the class Tensor."""
+
+
+OUT, SHAPE, INDEX = "out", "shape", "i"
+
+
+class Vjp:
+    """The gradient rules of one op: for each input, a function of `g` and of what it names.
+
+    A rule's parameters say what it needs, and only that is saved: an input or a parameter of the op
+    by name, `out` (the result), `shape` (of the input it differentiates), and, for ops of any number
+    of inputs, `i` (which input) with the rule given as `inputs`.
+    """
+
+    __slots__ = ("name", "rules", "saves", "variadic")
+
+    def __init__(
+        self, name: str, inputs: tuple[str, ...], params: tuple[str, ...], rules: dict[str, Rule]
+    ) -> None:
+        self.name = name
+        self.variadic = "inputs" in rules
+        known: dict[str, Any] = {n: k for k, n in enumerate(inputs)}
+        known |= {n: -k - 1 for k, n in enumerate(params)}  # negative: a parameter
+        known |= {OUT: OUT, SHAPE: SHAPE, INDEX: INDEX}
+        self.rules: dict[Any, tuple[Rule, tuple[Any, ...]]] = {}
+        for target, rule in rules.items():
+            code = rule.__code__
+            wanted = code.co_varnames[1 : code.co_argcount]
+            unknown = [w for w in (*wanted, target) if w not in known]
+            if unknown:
+                raise TypeError(f"defvjp: {name} has no {unknown}; it has {[*inputs, *params]}")
+            position = INDEX if self.variadic else known[target]
+            self.rules[position] = rule, tuple(known[w] for w in wanted)
+        # The inputs that must be kept when those in a bit mask need a gradient (up to three inputs).
+        self.saves = tuple(self._saves(mask) for mask in range(8))
+
+    def _saves(self, mask: int) -> tuple[bool, ...]:
+        """Whether to keep input 0, 1, 2 and the output."""
+        wanted = {w for k in range(3) if mask >> k & 1 and k in self.rules for w in self.rules[k][1]}
+        return (0 in wanted, 1 in wanted, 2 in wanted, OUT in wanted)
+
+
+class Node:
+    """One recorded call.
+
+    `edges` has, for each input, the node that made it, or the leaf tensor itself, or None where no
+    gradient is wanted; `saved` the values that the rules name, in the order of the inputs.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_aval",
+        "edges",
+        "hooks",
+        "out",
+        "params",
+        "saved",
+        "seq",
+        "versions",
+        "vjp",
+    )
+
+    def __init__(
+        self,
+        vjp: Vjp,
+        edges: tuple[Any, ...],
+        saved: tuple[Any, ...],
+        params: tuple[Any, ...],
+        aval: Any,
+        out: TensorBase | None = None,
+    ) -> None:
+        self.vjp = vjp
+        self.edges = edges
+        self.saved: tuple[Any, ...] | None = saved
+        self.params = params
+        self._aval = aval
+        self.seq = _next_sequence()
+        self.hooks: Any = None
+        self.versions = None
+        for t in saved:  # most tensors are never written to, and have no Memory
+            if isinstance(t, TensorBase) and t._memory is not None:
+                self.versions = tuple(
+                    t._memory.version if isinstance(t, TensorBase) and t._memory else 0
+                    for t in saved
+                )
+                break
+        if out is None:
+            self.out = None
+        else:
+            if out._memory is None:
+                out._memory = Memory()
+            self.out = (out._data, out._memory, out._memory.version)
+
+    def name(self) -> str:
+        """PyTorch's name for the node: `MulBackward0`."""
+        return "".join(w.capitalize() for w in self.vjp.name.split("_")) + "Backward0"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes (or leaf tensors) that the gradient goes to, as PyTorch gives them."""
+        return tuple((e, 0) for e in self.edges)
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(gradient)` before this node runs; a result that is not None replaces it."""
+        if self.hooks is None:
+            self.hooks = {}
+        return Handle(self.hooks, hook)
+
+    def release(self) -> None:
+        """Drop what was saved; a second backward then raises PyTorch's error."""
+        self.saved = None
+        self.out = None
+
+    def backward(self, g: Any) -> list[Any]:
+        """The gradient for each edge; None where none is wanted."""
+        if self.saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved "
+                "tensors after they have already been freed). Specify retain_graph=True if you "
+                "need to backward through the graph a second time."
+            )
+        rules = self.vjp.rules
+        grads: list[Any] = []
+        for k, edge in enumerate(self.edges):
+            rule = rules.get(INDEX if self.vjp.variadic else k)
+            if edge is None or rule is None:
+                grads.append(None)
+                continue
+            function, wanted = rule
+            grads.append(function(g, *[self._value(w, k, edge) for w in wanted]))
+        return grads
+
+    def _value(self, wanted: Any, k: int, edge: Any) -> Any:
+        if wanted is SHAPE:
+            return edge._aval.shape
+        if wanted is OUT:
+            return self._output()
+        if wanted is INDEX:
+            return k
+        assert self.saved is not None
+        if wanted < 0:
+            return self.params[-wanted - 1]
+        value = self.saved[wanted]
+        if isinstance(value, TensorBase) and value._memory is not None:
+            expected = self.versions[wanted] if self.versions else 0
+            if value._memory.version != expected:
+                _raise_stale(value._aval, value._memory.version, expected)
+        return value
+
+    def _output(self) -> Any:
+        """The result of the call, as a tensor with this node as its history."""
+        assert self.out is not None
+        data, memory, expected = self.out
+        if memory.version != expected:
+            _raise_stale(self._aval, memory.version, expected)
+        out = make_tensor(data, self._aval)
+        out._memory = memory
+        out._node, out._requires_grad = self, True
+        return out
+
+
+class MultiNode(Node):
+    """A recorded call of several results. Its gradient is a list, with None where none arrived."""
+
+    __slots__ = ("outs", "pending")
+
+    def set_outputs(self, outs: Sequence[TensorBase], save: bool) -> None:
+        self.pending: list[Any] = [None] * len(outs)
+        self.outs = []
+        for index, out in enumerate(outs):
+            if save and out._memory is None:
+                out._memory = Memory()
+            part = None
+            if out._aval.dtype.is_floating_point:
+                part = Part(self, index, out._aval)
+                out._node, out._requires_grad = part, True
+            if save:
+                self.outs.append((out._data, out._memory, out._memory.version, out._aval, part))  # type: ignore[union-attr]
+
+    def release(self) -> None:
+        super().release()
+        self.outs = []
+
+    def _output(self) -> Any:
+        results = []
+        for data, memory, expected, aval, part in self.outs:
+            if memory.version != expected:
+                _raise_stale(aval, memory.version, expected)
+            out = make_tensor(data, aval)
+            out._memory = memory
+            if part is not None:
+                out._node, out._requires_grad = part, True
+            results.append(out)
+        return tuple(results)
+
+    def backward(self, g: Any) -> list[Any]:
+        pending, self.pending = self.pending, [None] * len(self.pending)
+        return super().backward(pending)
+
+
+_part = Vjp("part", (), (), {})
+
+
+class Part(Node):
+    """One result of a MultiNode: hands its gradient on, at its own index."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, source: MultiNode, index: int, aval: Any) -> None:
+        super().__init__(_part, (source,), (), (), aval)
+        self.index = index
+
+    def name(self) -> str:
+        return self.edges[0].name()
+
+    def release(self) -> None:
+        pass
+
+    def backward(self, g: Any) -> list[Any]:
+        self.edges[0].pending[self.index] = g
+        return [g]
+
+
+class Handle:
+    """What `register_hook` returns; `remove()` takes the hook away."""
+
+    _next_id = count().__next__
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.id = Handle._next_id()
+        self._hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def record(
+    vjp: Vjp, inputs: Sequence[Any], params: tuple[Any, ...], out: Any
+) -> None:
+    """Make `out` (one tensor or a tuple) the recorded result of a call of `vjp`'s op.
+
+    `inputs` are tensors, numbers or None, of which at least one requires a gradient.
+    """
+    edges = tuple(
+        (t._node or t) if isinstance(t, TensorBase) and t._requires_grad else None for t in inputs
+    )
+    if vjp.variadic:
+        active = [vjp.rules[INDEX]]
+    else:
+        active = [vjp.rules[k] for k, e in enumerate(edges) if e is not None and k in vjp.rules]
+    if not active:
+        return
+    wanted = {w for _, names in active for w in names}
+    saved = tuple(
+        t if k in wanted or not isinstance(t, TensorBase) else None for k, t in enumerate(inputs)
+    )
+    if isinstance(out, TensorBase):
+        out._node = Node(vjp, edges, saved, params, out._aval, out if OUT in wanted else None)
+        out._requires_grad = True
+    else:
+        MultiNode(vjp, edges, saved, params, None).set_outputs(out, OUT in wanted)
+
+
+def _raise_stale(aval: Any, version: int, expected: int) -> None:
+    raise RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [tensorgl.{aval.dtype.title}Tensor {list(aval.shape)}] is at version "
+        f"{version}; expected version {expected} instead. Hint: write to a clone, or use the "
+        "out-of-place form of the op."
+    )

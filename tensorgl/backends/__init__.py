@@ -1,0 +1,30 @@
+"""Which backend serves which device; each is imported when its device is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from tensorgl.avals import device
+from tensorgl.backends.base import Backend
+
+__all__ = ["backend_of"]
+
+_MODULES = {"cpu": "tensorgl.backends.numpy", "meta": "tensorgl.backends.meta"}
+_loaded: dict[device, Backend] = {}
+
+
+def backend_of(device: device) -> Backend:
+    """The backend of a device.
+
+    Raises:
+        RuntimeError: this build has no backend for it.
+    """
+    backend = _loaded.get(device)
+    if backend is None:
+        module = _MODULES.get(device.type)
+        if module is None:
+            raise RuntimeError(
+                f"device '{device}': no backend for it in this build; use one of {', '.join(_MODULES)}"
+            )
+        backend = _loaded[device] = import_module(module).create()
+    return backend

@@ -1,0 +1,76 @@
+"""The eager numpy backend, device "cpu": the reference semantics of every primitive.
+
+A handle is an ndarray. Views are numpy's views. numpy's own warnings about overflow, division by
+zero and invalid values are filtered for this package only: PyTorch does not give them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tensorgl.avals import Aval
+from tensorgl.backends.base import Backend, Handle, unsupported
+from tensorgl.backends.numpy import (
+    contraction,  # noqa: F401  (imported to register their kernels)
+    elementwise,  # noqa: F401
+    indexing,  # noqa: F401
+    movement,  # noqa: F401
+    reduction,  # noqa: F401
+)
+from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
+from tensorgl.primitives import Primitive
+
+__all__ = ["NumpyBackend", "create"]
+
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tensorgl\.")
+
+
+class NumpyBackend(Backend):
+    """Runs every primitive at once, in numpy."""
+
+    name = "numpy"
+
+    def bind(
+        self, primitive: Primitive, avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any
+    ) -> Callable[..., Any]:
+        make = KERNELS.get(primitive.name)
+        if make is None:
+            raise unsupported(self.name, primitive, avals)
+        run = make(avals, params, out)
+        if isinstance(out, Aval) and out.ndim == 0:
+            return _as_array(run, NUMPY_DTYPE[out.dtype])
+        return run
+
+    def upload(self, array: Any, aval: Aval) -> Handle:
+        return array
+
+    def download(self, handle: Handle, aval: Aval) -> Any:
+        return handle
+
+    def assign(self, target: Handle, source: Handle, aval: Aval) -> None:
+        target[...] = source
+
+    def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
+        size = handle.itemsize
+        return tuple(s // size for s in handle.strides)
+
+    def synchronize(self) -> None:
+        pass
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+
+def _as_array(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
+    """numpy gives scalars where a 0-d array is meant."""
+    asarray = np.asarray
+    return lambda *handles: asarray(run(*handles), dtype)
+
+
+def create() -> Backend:
+    """The backend, for the registry."""
+    return NumpyBackend()

@@ -1,0 +1,183 @@
+"""Element types, their limits, and PyTorch's promotion table.
+
+Knows nothing of tensors, shapes or backends. A Python number takes part in promotion as one of the
+three `weak` dtypes: it decides the result only where its category is higher than the tensors'.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "bool",
+    "can_cast",
+    "double",
+    "dtype",
+    "finfo",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "half",
+    "iinfo",
+    "int",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "long",
+    "promote_types",
+    "set_default_dtype",
+    "short",
+    "uint8",
+]
+
+_bool, _int, _float = bool, int, float
+BOOL, INT, FLOAT = 0, 1, 2  # categories, in the order in which they win
+
+
+class dtype:
+    """An element type: `name`, `itemsize` in bytes, and its category. Compare by identity."""
+
+    __slots__ = ("category", "is_floating_point", "is_signed", "itemsize", "name", "title", "weak")
+
+    def __init__(
+        self, name: str, title: str, category: _int, itemsize: _int, weak: _bool = False
+    ) -> None:
+        self.name: Final = name
+        self.title: Final = title  # as PyTorch's messages spell it: "Float", "Long"
+        self.category: Final = category
+        self.itemsize: Final = itemsize
+        self.weak: Final = weak
+        self.is_floating_point: Final = category == FLOAT
+        self.is_signed: Final = category != BOOL and name != "uint8"
+
+    @property
+    def is_complex(self) -> _bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"tensorgl.{self.name}"
+
+    def __reduce__(self) -> str:  # pickled and copied by name, so that identity survives
+        return self.name if self.name != "bool" else "bool"
+
+    def __copy__(self) -> dtype:
+        return self
+
+    def __deepcopy__(self, memo: object) -> dtype:
+        return self
+
+
+float64 = double = dtype("float64", "Double", FLOAT, 8)
+float32 = dtype("float32", "Float", FLOAT, 4)
+float16 = half = dtype("float16", "Half", FLOAT, 2)
+int64 = long = dtype("int64", "Long", INT, 8)
+int32 = dtype("int32", "Int", INT, 4)
+int16 = short = dtype("int16", "Short", INT, 2)
+int8 = dtype("int8", "Char", INT, 1)
+uint8 = dtype("uint8", "Byte", INT, 1)
+bool = dtype("bool", "Bool", BOOL, 1)
+float, int = float32, int32
+
+weak_bool = dtype("bool", "bool", BOOL, 1, weak=True)
+weak_int = dtype("int", "int", INT, 8, weak=True)
+weak_float = dtype("float", "float", FLOAT, 8, weak=True)
+
+ALL: Final = (float64, float32, float16, int64, int32, int16, int8, uint8, bool)
+BY_NAME: Final = {d.name: d for d in ALL}
+
+_default = float32
+
+
+def get_default_dtype() -> dtype:
+    """The floating-point dtype of new tensors; float32 unless changed."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Make `d`, a floating-point dtype, the dtype of new floating-point tensors."""
+    global _default
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"set_default_dtype: expected a floating-point dtype, given {d}")
+    _default = d
+
+
+def strong(d: dtype) -> dtype:
+    """The dtype that a Python number alone has: bool, int64, or the default float."""
+    if not d.weak:
+        return d
+    return (bool, int64, _default)[d.category]
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest dtype that holds both, by PyTorch's table."""
+    if a is b:
+        return a
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    if a.is_signed != b.is_signed:  # uint8 with a signed integer: the signed one, but never int8
+        signed = a if a.is_signed else b
+        return int16 if signed is int8 else signed
+    return a if a.itemsize > b.itemsize else b
+
+
+def result_type(dimensioned: list[dtype], zero_dim: list[dtype], numbers: list[dtype]) -> dtype:
+    """Promotion over operands of three priorities: tensors with dims, 0-dim tensors, Python numbers.
+
+    A lower priority counts only where its category is higher than that of all above it.
+    """
+    best: dtype | None = None
+    for group in (dimensioned, zero_dim, numbers):
+        top: dtype | None = None
+        for d in group:
+            d = strong(d)
+            top = d if top is None else promote_types(top, d)
+        if top is not None and (best is None or top.category > best.category):
+            best = top
+    assert best is not None
+    return best
+
+
+def can_cast(from_: dtype, to: dtype) -> _bool:
+    """Whether PyTorch lets an in-place op store a `from_` result in a `to` tensor."""
+    return from_.category <= to.category
+
+
+class iinfo:
+    """Limits of an integer dtype: `bits`, `min`, `max`."""
+
+    def __init__(self, d: dtype) -> None:
+        if d.category != INT:
+            raise TypeError(f"iinfo: expected an integer dtype, given {d}")
+        self.dtype = d.name
+        self.bits = d.itemsize * 8
+        self.min = -(1 << (self.bits - 1)) if d.is_signed else 0
+        self.max = (1 << (self.bits - d.is_signed)) - 1
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+class finfo:
+    """Limits of a floating-point dtype (IEEE 754): `bits eps min max tiny smallest_normal resolution`."""
+
+    _mantissa = {2: (10, 15, 3), 4: (23, 127, 6), 8: (52, 1023, 15)}
+
+    def __init__(self, d: dtype | None = None) -> None:
+        d = d or _default
+        if not d.is_floating_point:
+            raise TypeError(f"finfo: expected a floating-point dtype, given {d}")
+        mantissa, exponent, digits = self._mantissa[d.itemsize]
+        self.dtype = d.name
+        self.bits = d.itemsize * 8
+        self.eps = 2.0**-mantissa
+        self.max = (2.0 - self.eps) * 2.0**exponent
+        self.min = -self.max
+        self.tiny = self.smallest_normal = 2.0 ** (1 - exponent)
+        self.resolution = 10.0**-digits
+
+    def __repr__(self) -> str:
+        fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        return f"finfo({', '.join(f'{f}={getattr(self, f):g}' for f in fields)}, dtype={self.dtype})"

@@ -1,0 +1,28 @@
+"""The exceptions that are tensorgl's own; everything else is the built-in type that PyTorch raises.
+
+    RuntimeError
+    ├── UnsupportedError      a backend cannot do this op with this dtype; the message names the remedy
+    ├── OutOfMemoryError      a device has no memory left; the message says what is live
+    ├── LinAlgError           a matrix is singular, or not positive definite
+    └── SerializationError    a file is corrupt, truncated or not safe to read; nothing was written
+
+This module imports nothing of tensorgl.
+"""
+
+__all__ = ["LinAlgError", "OutOfMemoryError", "SerializationError", "UnsupportedError"]
+
+
+class UnsupportedError(RuntimeError):
+    """A backend has no kernel for this op and dtype."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has no memory left."""
+
+
+class LinAlgError(RuntimeError):
+    """A linear-algebra routine could not finish: singular, or not positive definite."""
+
+
+class SerializationError(RuntimeError):
+    """A file could not be read safely, or could not be written whole."""

@@ -1,0 +1,94 @@
+"""Contractions: batched matmul, and convolution with its two adjoints (the three close on each other).
+
+Convolutions take N spatial dims; `stride`, `dilation` are tuples of N, `padding` N pairs (before, after).
+"""
+
+from __future__ import annotations
+
+from tensorgl import dtypes
+from tensorgl.avals import Aval
+from tensorgl.primitives.core import Result, Shape, broadcast_shapes, primitive, shape_text
+
+__all__ = [
+    "conv",
+    "conv_input",
+    "conv_weight",
+    "matmul",
+]
+
+
+Avals = tuple[Aval, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+
+def _same_dtype(name: str, avals: Avals) -> dtypes.dtype:
+    first = avals[0].dtype
+    for a in avals[1:]:
+        if a.dtype is not first:
+            raise RuntimeError(
+                f"{name}: expected operands of one dtype, given {first.name} and {a.dtype.name}; "
+                "cast one with .to(dtype)"
+            )
+    return first
+
+
+def _matmul(avals: Avals) -> Result:
+    """Both operands have at least two dims; the others broadcast."""
+    a, b = avals
+    if a.shape[-1] != b.shape[-2]:
+        raise RuntimeError(f"matmul: inner sizes differ: {tuple(a.shape)} @ {tuple(b.shape)}")
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return Result((*batch, a.shape[-2], b.shape[-1]), _same_dtype("matmul", avals))
+
+
+def conv_size(n: int, k: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
+    """How many positions a window of `k` taps has along `n` (Dumoulin & Visin 2016, eq. 14)."""
+    return (n + sum(padding) - dilation * (k - 1) - 1) // stride + 1
+
+
+def _conv(
+    avals: Avals, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+) -> Result:
+    """input (N, C, *S), weight (O, C / groups, *K) -> (N, O, *positions)."""
+    x, w = avals
+    d = _same_dtype("conv", avals)
+    if x.ndim != w.ndim or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        raise RuntimeError(
+            f"conv: given groups={groups}, weight of size {list(w.shape)}, expected input"
+            f"{list(x.shape)} to have {w.shape[1] * groups} channels"
+        )
+    spatial = tuple(
+        conv_size(n, k, s, p, e)
+        for n, k, s, p, e in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    )
+    if any(n < 1 for n in spatial):
+        raise RuntimeError(
+            f"conv: kernel size can't be greater than actual input size: {shape_text(x.shape, w.shape)}"
+        )
+    return Result((x.shape[0], w.shape[0], *spatial), d)
+
+
+def _conv_input(
+    avals: Avals, size: Shape, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+) -> Result:
+    """Adjoint of conv in its input: grad (N, O, *positions), weight -> (N, C, *size)."""
+    g, w = avals
+    return Result((g.shape[0], w.shape[1] * groups, *size), _same_dtype("conv_input", avals))
+
+
+def _conv_weight(
+    avals: Avals, size: Shape, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+) -> Result:
+    """Adjoint of conv in its weight: grad (N, O, *positions), input (N, C, *S) -> (O, C / groups, *size)."""
+    g, x = avals
+    return Result((g.shape[1], x.shape[1] // groups, *size), _same_dtype("conv_weight", avals))
+
+
+matmul = primitive("matmul", "input other", "", _matmul, "contract")
+conv = primitive("conv", "input weight", "stride padding dilation groups", _conv, "contract")
+conv_input = primitive(
+    "conv_input", "grad weight", "size stride padding dilation groups", _conv_input, "contract"
+)
+conv_weight = primitive(
+    "conv_weight", "grad input", "size stride padding dilation groups", _conv_weight, "contract"
+)

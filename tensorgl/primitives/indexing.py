@@ -1,0 +1,89 @@
+"""Indexing primitives. Indices are int64 or int32, in range: ops check them on the host's request only.
+
+`take` and `put_add` are adjoint, as are `gather` and `scatter_add`.
+"""
+
+from __future__ import annotations
+
+from tensorgl.avals import Aval
+from tensorgl.primitives.core import Result, primitive
+
+__all__ = [
+    "gather",
+    "put",
+    "put_add",
+    "scatter",
+    "scatter_add",
+    "take",
+]
+
+
+Avals = tuple[Aval, ...]
+
+
+def _check_index(name: str, index: Aval) -> None:
+    if index.dtype.name not in ("int64", "int32"):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, given {index.dtype.name}")
+
+
+def _take(avals: Avals, dim: int) -> Result:
+    """input with `dim` replaced by the 1-D index: PyTorch's index_select."""
+    x, index = avals
+    _check_index("index_select", index)
+    return Result((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]), x.dtype)
+
+
+def _put(avals: Avals, dim: int) -> Result:
+    """input with source's slices added to (`put_add`) or written over (`put`) those at index."""
+    x, index, source = avals
+    _check_index("index_add", index)
+    expected = (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
+    if tuple(source.shape) != expected:
+        raise RuntimeError(
+            f"index_add/index_copy: expected a source of shape {expected}, given {tuple(source.shape)}"
+        )
+    return Result(x.shape, x.dtype, (None, None, x.dtype))
+
+
+def _gather(avals: Avals, dim: int) -> Result:
+    """out[i][j] = input[index[i][j]][j] for dim 0: PyTorch's gather."""
+    x, index = avals
+    _check_index("gather", index)
+    _check_sizes("gather", x, index, dim)
+    return Result(index.shape, x.dtype)
+
+
+def _scatter(avals: Avals, dim: int) -> Result:
+    """input with source[i][j] added to (`scatter_add`) or written at (`scatter`) [index[i][j]][j]."""
+    x, index, source = avals
+    _check_index("scatter", index)
+    _check_sizes("scatter", x, index, dim)
+    if index.ndim != source.ndim or any(
+        i > s for i, s in zip(index.shape, source.shape, strict=True)
+    ):
+        raise RuntimeError(
+            f"scatter: expected index {tuple(index.shape)} to be no larger than src {tuple(source.shape)}"
+        )
+    return Result(x.shape, x.dtype, (None, None, x.dtype))
+
+
+def _check_sizes(name: str, x: Aval, index: Aval, dim: int) -> None:
+    if x.ndim != index.ndim:
+        raise RuntimeError(
+            f"{name}: Index tensor must have the same number of dimensions as input tensor: "
+            f"{index.ndim} and {x.ndim}"
+        )
+    for d, (i, n) in enumerate(zip(index.shape, x.shape, strict=True)):
+        if d != dim and i > n:
+            raise RuntimeError(
+                f"{name}: Size does not match at dimension {d}: expected index "
+                f"{list(index.shape)} to be no larger than self {list(x.shape)} apart from dimension {dim}"
+            )
+
+
+take = primitive("take", "input index", "dim", _take, "index")
+put_add = primitive("put_add", "input index source", "dim", _put, "index")
+put = primitive("put", "input index source", "dim", _put, "index")
+gather = primitive("gather", "input index", "dim", _gather, "index")
+scatter_add = primitive("scatter_add", "input index source", "dim", _scatter, "index")
+scatter = primitive("scatter", "input index source", "dim", _scatter, "index")

@@ -1,0 +1,417 @@
+"""The class Tensor: PyTorch's methods, operators and properties, each the op of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorgl import autograd, dispatch, ops
+from tensorgl import primitives as p
+from tensorgl.autograd import graph
+from tensorgl.avals import Aval, Size, aval, device
+from tensorgl.dtypes import dtype
+
+__all__ = ["Tensor"]
+
+
+class Tensor(graph.TensorBase):
+    """A multi-dimensional array of one dtype on one device, with the history of its making."""
+
+    __slots__ = ()
+    __array_priority__ = 1000  # numpy's operators leave mixed expressions to ours
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, aval: Aval) -> None:
+        """Wrap a backend's handle; to make a tensor of values, call `tensorgl.tensor`."""
+        self._data = data
+        self._aval = aval
+        self._requires_grad = False
+        self._node = self._memory = self._base = self._view = self._grad = self._hooks = None
+
+    # -- what it is ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The size along each dim."""
+        return self._aval.shape
+
+    @property
+    def dtype(self) -> dtype:
+        """The element type."""
+        return self._aval.dtype
+
+    @property
+    def device(self) -> device:
+        """Where the memory is."""
+        return self._aval.device  # type: ignore[return-value]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dims."""
+        return self._aval.ndim
+
+    def dim(self) -> int:
+        """The number of dims."""
+        return self._aval.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or its size along `dim`."""
+        return self.shape if dim is None else self.shape[ops.movement.wrap_dim(dim, self.ndim)]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._aval.size
+
+    def element_size(self) -> int:
+        """Bytes an element takes."""
+        return self._aval.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element takes."""
+        return self._aval.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the elements take."""
+        return self._aval.size * self._aval.dtype.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements apart neighbours lie in memory: along each dim, or along `dim`."""
+        strides = ops.movement.strides_of(self)
+        return strides if dim is None else strides[ops.movement.wrap_dim(dim, self.ndim)]
+
+    is_contiguous = ops.movement.is_contiguous
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point one."""
+        return self._aval.dtype.is_floating_point
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self._aval.shape[0]
+
+    # -- autograd -----------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ops on this tensor are recorded."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start (or stop) recording ops on this leaf."""
+        if self._node is not None and not requires_grad:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use "
+                "var_no_grad = var.detach()."
+            )
+        if requires_grad and not self.dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self._requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it, rather than a recorded op."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> graph.Node | None:
+        """The recorded call that made this tensor; None for a leaf."""
+        return self._node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has added up here."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, given {type(value).__name__}")
+            if value._aval is not self._aval:
+                raise RuntimeError(
+                    f"assigned grad has {value._aval}, but the tensor is {self._aval}; shape, dtype "
+                    "and device must agree"
+                )
+        self._grad = value
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history; writes to it are not checked."""
+        out = Tensor(self._data, self._aval)
+        return out
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._data, self._aval, self._memory = value._data, value._aval, value._memory
+        self._base = self._view = None
+
+    @property
+    def _version(self) -> int:
+        return self._memory.version if self._memory is not None else 0
+
+    def detach(self) -> Tensor:
+        """The same memory without history; a write to either is seen by both, and checked."""
+        out = Tensor(self._data, self._aval)
+        if self._memory is None:
+            self._memory = graph.Memory()
+        out._memory = self._memory
+        return out
+
+    def detach_(self) -> Tensor:
+        """Forget this tensor's own history."""
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node, self._requires_grad = None, False
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradient of this tensor to the `grad` of its leaves; see `autograd.backward`."""
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient in `grad` although this is no leaf."""
+        node = self._node
+        if node is None:
+            if not self._requires_grad:
+                raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+            return
+        if self.__dict__.get("_retains_grad"):
+            return
+        self._retains_grad = True
+        reference = graph.weakref.ref(self)
+
+        def keep(g: Tensor) -> None:
+            tensor = reference()
+            if tensor is not None:
+                tensor._accumulate_grad(g, owned=False)
+
+        node.register_hook(keep)
+
+    def register_hook(self, hook: Any) -> graph.Handle:
+        """Call `hook(gradient)` in backward; a result that is not None replaces the gradient."""
+        if not self._requires_grad:
+            raise RuntimeError(
+                "cannot register a hook on a tensor that doesn't require gradient"
+            )
+        if self._node is not None:
+            return self._node.register_hook(hook)
+        if self._hooks is None:
+            self._hooks = {}
+        return graph.Handle(self._hooks, hook)
+
+    def _accumulate_grad(self, g: Tensor, owned: bool) -> None:
+        """Add `g` to `grad`. A gradient that nobody else can see (`owned`) is taken as it is."""
+        if self._grad is None:
+            if g._requires_grad or (owned and g._memory is None):
+                self._grad = g
+            else:
+                self._grad = g.detach().clone()
+        elif g._requires_grad or self._grad._requires_grad:
+            self._grad = self._grad + g
+        else:
+            with autograd.no_grad():
+                self._grad.add_(g)
+
+    def _reduce_to(self, target: Aval, node: graph.Node) -> Tensor:
+        """A gradient as its input's shape and dtype: summed over what was broadcast, and cast."""
+        g = self
+        if g._aval.shape != target.shape:
+            lead = g.ndim - target.ndim
+            if lead < 0 or any(
+                n not in (1, m) for n, m in zip(target.shape, g._aval.shape[lead:], strict=True)
+            ):
+                raise RuntimeError(
+                    f"{node.name()} returned an invalid gradient: got {list(g.shape)} but expected "
+                    f"shape compatible with {list(target.shape)}"
+                )
+            dims = tuple(range(lead)) + tuple(
+                k + lead
+                for k, (n, m) in enumerate(zip(target.shape, g._aval.shape[lead:], strict=True))
+                if n != m
+            )
+            g = g.sum(dims, keepdim=True)
+            if lead:
+                g = g.reshape(target.shape)
+        if g._aval.dtype is not target.dtype:
+            g = g.to(target.dtype)
+        return g
+
+    # -- values -------------------------------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """The values as a numpy array, which shares memory with a tensor on cpu.
+
+        Raises:
+            RuntimeError: it requires a gradient and `force` is false.
+            TypeError: it is on another device and `force` is false.
+        """
+        if force:
+            return dispatch.to_host(self.detach().cpu())
+        if self._requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        if self.device.type != "cpu":
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy "
+                "the tensor to host memory first."
+            )
+        return dispatch.to_host(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number."""
+        if self._aval.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self._aval.size} elements cannot be converted to Scalar"
+            )
+        return dispatch.to_host(self).item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return dispatch.to_host(self).tolist()
+
+    def __bool__(self) -> bool:
+        if self._aval.size != 1:
+            raise RuntimeError(
+                "Boolean value of Tensor with "
+                + ("no values" if self._aval.size == 0 else "more than one value")
+                + " is ambiguous"
+            )
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self._aval.size != 1 or self.dtype.is_floating_point:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __repr__(self) -> str:
+        return f"tensor({self.tolist() if self.device.type != 'meta' else '...'})"
+
+    # -- conversion ---------------------------------------------------------------------------
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """This tensor in another dtype or on another device: `to(dtype)`, `to(device, dtype)`, `to(other)`.
+
+        Returns itself where nothing changes and `copy` is false.
+        """
+        place, kind = kwargs.get("device"), kwargs.get("dtype")
+        for a in args:
+            if isinstance(a, Tensor):
+                place, kind = a.device, a.dtype
+            elif isinstance(a, dtype):
+                kind = a
+            elif not isinstance(a, bool):
+                place = a
+        out = self
+        if kind is not None and kind is not self.dtype:
+            out = dispatch.call1(p.cast, out, (kind,))
+        if place is not None and device(place) is not out.device:
+            out = _moved(out, device(place))
+        return out.clone() if out is self and kwargs.get("copy") else out
+
+    def cpu(self) -> Tensor:
+        """This tensor on the cpu."""
+        return self.to(device("cpu"))
+
+    # -- arithmetic ---------------------------------------------------------------------------
+
+    add = __add__ = __radd__ = ops.arithmetic.add
+    mul = __mul__ = __rmul__ = ops.arithmetic.mul
+    sub = __sub__ = ops.arithmetic.sub
+    div = __truediv__ = ops.arithmetic.div
+    neg = __neg__ = ops.arithmetic.neg
+    abs = __abs__ = ops.arithmetic.abs
+    sign = ops.arithmetic.sign
+    pow = __pow__ = ops.arithmetic.pow
+    maximum = ops.arithmetic.maximum
+    minimum = ops.arithmetic.minimum
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.arithmetic.sub(other, self)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.arithmetic.div(other, self)
+
+    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """In-place `add`."""
+        return dispatch.inplace(self, self.add(other, alpha=alpha))
+
+    # -- comparison ---------------------------------------------------------------------------
+
+    eq = __eq__ = ops.comparison.eq  # type: ignore[assignment]
+    ne = __ne__ = ops.comparison.ne  # type: ignore[assignment]
+    lt = __lt__ = ops.comparison.lt
+    le = __le__ = ops.comparison.le
+    gt = __gt__ = ops.comparison.gt
+    ge = __ge__ = ops.comparison.ge
+    isnan = ops.comparison.isnan
+
+    # -- reduction ----------------------------------------------------------------------------
+
+    sum = ops.reduction.sum
+    mean = ops.reduction.mean
+
+    # -- movement -----------------------------------------------------------------------------
+
+    clone = ops.movement.clone
+    contiguous = ops.movement.contiguous
+    view = ops.movement.view
+    reshape = ops.movement.reshape
+    permute = ops.movement.permute
+    transpose = ops.movement.transpose
+    swapaxes = ops.movement.swapaxes
+    t = ops.movement.t
+    expand = ops.movement.expand
+    squeeze = ops.movement.squeeze
+    unsqueeze = ops.movement.unsqueeze
+    flip = ops.movement.flip
+
+    # -- indexing -----------------------------------------------------------------------------
+
+    # -- linear algebra -----------------------------------------------------------------------
+
+    matmul = __matmul__ = ops.linalg.matmul
+
+    # -- creation -----------------------------------------------------------------------------
+
+
+def _moved(x: Tensor, place: device) -> Tensor:
+    """A copy on another device; its gradient goes back to the first."""
+    out = dispatch.from_host(dispatch.to_host(x).copy(), x.dtype, place)
+    if x._requires_grad and graph.mode.grad:
+        graph.record(_to_device, (x,), (x.device,), out)
+    return out
+
+
+_to_device = graph.Vjp(
+    "to_device", ("input",), ("device",), {"input": lambda g, device: _moved(g, device)}
+)
+
+dispatch.set_tensor_type(Tensor)
+graph.make_tensor = Tensor
