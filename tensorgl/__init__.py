@@ -6,11 +6,28 @@ from tensorgl.autograd import enable_grad, inference_mode, no_grad, set_grad_ena
 from tensorgl.avals import Size, device
 from tensorgl.creation import *
 from tensorgl.dtypes import *
+from tensorgl.ops.activation import *
 from tensorgl.ops.arithmetic import *
+from tensorgl.ops.attention import *
 from tensorgl.ops.comparison import *
+from tensorgl.ops.conv import *
+from tensorgl.ops.decomposition import *
+from tensorgl.ops.gathering import *
+from tensorgl.ops.indexing import *
+from tensorgl.ops.joining import *
 from tensorgl.ops.linalg import *
+from tensorgl.ops.loss import *
+from tensorgl.ops.math import *
 from tensorgl.ops.movement import *
+from tensorgl.ops.normalization import *
+from tensorgl.ops.padding import *
+from tensorgl.ops.pool import *
 from tensorgl.ops.reduction import *
+from tensorgl.ops.resample import *
+from tensorgl.ops.scan import *
+from tensorgl.ops.softmax import *
+from tensorgl.ops.statistics import *
+from tensorgl.random import *
 from tensorgl.tensor import Tensor
 
 __version__ = "0.1.0"

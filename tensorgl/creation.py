@@ -60,7 +60,9 @@ def tensor(
         if not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
             kind = dtypes.get_default_dtype()
         if kind is None:
-            raise TypeError(f"tensor: could not infer a dtype of {type(data).__name__} {array.dtype}")
+            raise TypeError(
+                f"tensor: could not infer a dtype of {type(data).__name__} {array.dtype}"
+            )
     kind = dtype or kind
     out = dispatch.from_host(np.array(array, dtype=kind.name, order="C"), kind, _device(device))
     return out.requires_grad_() if requires_grad else out

@@ -21,7 +21,6 @@ from tensorgl.backends import backend_of
 from tensorgl.dtypes import dtype
 from tensorgl.primitives import Primitive
 
-
 __all__ = [
     "call1",
     "call2",
@@ -324,9 +323,7 @@ def inplace(target: Any, value: Any) -> Any:
         )
     base = target._base
     historic = recording and (
-        value._requires_grad
-        or target._requires_grad
-        or (base is not None and base._requires_grad)
+        value._requires_grad or target._requires_grad or (base is not None and base._requires_grad)
     )
     if historic and target._view is NO_GRAD_VIEW:
         raise RuntimeError(
@@ -351,12 +348,8 @@ def _rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None
         target._requires_grad = True
         base = target
     else:
-        edges = tuple(
-            (t._node or t) if t._requires_grad else None for t in (base, value)
-        )
-        base._node = Node(
-            _copy_slices, (*edges, None), (None, None, target._view), (), base._aval
-        )
+        edges = tuple((t._node or t) if t._requires_grad else None for t in (base, value))
+        base._node = Node(_copy_slices, (*edges, None), (None, None, target._view), (), base._aval)
         base._requires_grad = True
     for reference in memory.views:
         view = reference()
@@ -387,10 +380,14 @@ def from_host(array: Any, dtype: dtype, place: device) -> Any:
     return Tensor(backend_of(place).upload(array, a), a)
 
 
-def op(function: Callable[..., Any]) -> Any:
-    """Register a public op. Its gradient is that of the primitives and ops it calls."""
-    registry[function.__name__] = function
-    return function
+def op(function: Any) -> Any:
+    """Register a public op: `@op`, or `@op("linalg.norm")` where its path is more than its name.
+
+    Its gradient is that of the primitives and ops it calls.
+    """
+    if isinstance(function, str):
+        return lambda f: registry.setdefault(function, f)
+    return registry.setdefault(function.__name__, function)
 
 
 def defvjp(primitive: Primitive, **rules: Rule) -> None:

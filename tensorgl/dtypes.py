@@ -22,10 +22,10 @@ __all__ = [
     "half",
     "iinfo",
     "int",
+    "int8",
     "int16",
     "int32",
     "int64",
-    "int8",
     "long",
     "promote_types",
     "set_default_dtype",
@@ -180,4 +180,6 @@ class finfo:
 
     def __repr__(self) -> str:
         fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
-        return f"finfo({', '.join(f'{f}={getattr(self, f):g}' for f in fields)}, dtype={self.dtype})"
+        return (
+            f"finfo({', '.join(f'{f}={getattr(self, f):g}' for f in fields)}, dtype={self.dtype})"
+        )

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from tensorgl import autograd, dispatch, ops
 from tensorgl import primitives as p
 from tensorgl.autograd import graph
-from tensorgl.avals import Aval, Size, aval, device
+from tensorgl.avals import Aval, Size, device
 from tensorgl.dtypes import dtype
 
 __all__ = ["Tensor"]
+
+
+def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The in-place method of an op, which writes its result over its first operand: `add_` of `add`."""
+
+    @functools.wraps(function)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return dispatch.inplace(self, function(self, *args, **kwargs))
+
+    method.__name__ += "_"
+    method.__doc__ = f"In-place `{function.__name__}`."
+    return method
 
 
 class Tensor(graph.TensorBase):
@@ -192,7 +207,7 @@ class Tensor(graph.TensorBase):
         if self.__dict__.get("_retains_grad"):
             return
         self._retains_grad = True
-        reference = graph.weakref.ref(self)
+        reference = weakref.ref(self)
 
         def keep(g: Tensor) -> None:
             tensor = reference()
@@ -204,9 +219,7 @@ class Tensor(graph.TensorBase):
     def register_hook(self, hook: Any) -> graph.Handle:
         """Call `hook(gradient)` in backward; a result that is not None replaces the gradient."""
         if not self._requires_grad:
-            raise RuntimeError(
-                "cannot register a hook on a tensor that doesn't require gradient"
-            )
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
             return self._node.register_hook(hook)
         if self._hooks is None:
@@ -358,9 +371,7 @@ class Tensor(graph.TensorBase):
     def __rtruediv__(self, other: Any) -> Tensor:
         return ops.arithmetic.div(other, self)
 
-    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
-        """In-place `add`."""
-        return dispatch.inplace(self, self.add(other, alpha=alpha))
+    add_ = __iadd__ = in_place(ops.arithmetic.add)
 
     # -- comparison ---------------------------------------------------------------------------
 

@@ -332,4 +332,3 @@ def _mode_now() -> tuple[bool, bool]:
 
 def _set_mode(on: bool) -> None:
     mode.grad = on
-

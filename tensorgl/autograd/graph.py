@@ -10,7 +10,6 @@ This module imports nothing of tensorgl.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -77,8 +76,9 @@ class TensorBase:
     _view: Any
 
 
-make_tensor: Callable[[Any, Any], Any]
-"""Wraps a backend handle and an aval; `tensor.py` sets it to the class Tensor."""
+def make_tensor(data: Any, aval: Any) -> Any:
+    """Wrap a backend handle and an aval; `tensor.py` puts the class Tensor here."""
+    raise RuntimeError("tensorgl.tensor has not been imported")
 
 
 OUT, SHAPE, INDEX = "out", "shape", "i"
@@ -116,7 +116,9 @@ class Vjp:
 
     def _saves(self, mask: int) -> tuple[bool, ...]:
         """Whether to keep input 0, 1, 2 and the output."""
-        wanted = {w for k in range(3) if mask >> k & 1 and k in self.rules for w in self.rules[k][1]}
+        wanted = {
+            w for k in range(3) if mask >> k & 1 and k in self.rules for w in self.rules[k][1]
+        }
         return (0 in wanted, 1 in wanted, 2 in wanted, OUT in wanted)
 
 
@@ -325,9 +327,7 @@ class Handle:
         self.remove()
 
 
-def record(
-    vjp: Vjp, inputs: Sequence[Any], params: tuple[Any, ...], out: Any
-) -> None:
+def record(vjp: Vjp, inputs: Sequence[Any], params: tuple[Any, ...], out: Any) -> None:
     """Make `out` (one tensor or a tuple) the recorded result of a call of `vjp`'s op.
 
     `inputs` are tensors, numbers or None, of which at least one requires a gradient.

@@ -28,7 +28,9 @@ class MetaBackend(Backend):
         return None
 
     def download(self, handle: Handle, aval: Aval) -> Any:
-        raise UnsupportedError("a tensor on device 'meta' has no values; create it on 'cpu' instead")
+        raise UnsupportedError(
+            "a tensor on device 'meta' has no values; create it on 'cpu' instead"
+        )
 
     def assign(self, target: Handle, source: Handle, aval: Aval) -> None:
         pass

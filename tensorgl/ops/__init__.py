@@ -1,5 +1,49 @@
 """Every op: one function, with PyTorch's name and signature, and its gradient beneath it."""
 
-from tensorgl.ops import arithmetic, comparison, linalg, movement, reduction
+from tensorgl.ops import (
+    activation,
+    arithmetic,
+    attention,
+    comparison,
+    conv,
+    decomposition,
+    gathering,
+    indexing,
+    joining,
+    linalg,
+    loss,
+    math,
+    movement,
+    normalization,
+    padding,
+    pool,
+    reduction,
+    resample,
+    scan,
+    softmax,
+    statistics,
+)
 
-__all__ = ["arithmetic", "comparison", "linalg", "movement", "reduction"]
+__all__ = [
+    "activation",
+    "arithmetic",
+    "attention",
+    "comparison",
+    "conv",
+    "decomposition",
+    "gathering",
+    "indexing",
+    "joining",
+    "linalg",
+    "loss",
+    "math",
+    "movement",
+    "normalization",
+    "padding",
+    "pool",
+    "reduction",
+    "resample",
+    "scan",
+    "softmax",
+    "statistics",
+]

@@ -204,9 +204,7 @@ swapaxes = transpose
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; a vector or scalar as it is."""
     if input.ndim > 2:
-        raise RuntimeError(
-            f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D"
-        )
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
@@ -261,7 +259,9 @@ def _slice_backward(g: Tensor, shape: Shape, starts: Shape, steps: Shape) -> Ten
         if step > 1 and g.shape[dim] > 0:
             sizes = tuple(g.shape)
             g = g.unsqueeze(dim + 1)
-            g = call2(p.pad, g, 0, (tuple((0, (step - 1) * (k == dim + 1)) for k in range(g.ndim)),))
+            g = call2(
+                p.pad, g, 0, (tuple((0, (step - 1) * (k == dim + 1)) for k in range(g.ndim)),)
+            )
             g = g.reshape(*sizes[:dim], sizes[dim] * step, *sizes[dim + 1 :])
             keep = min(g.shape[dim], shape[dim] - starts[dim])
             g = sliced(
@@ -300,10 +300,7 @@ defvjp(p.flip, input=lambda g, dims: call1(p.flip, g, (dims,)))
 def _cat_part(g: Tensor, i: int, dim: int, sizes: Shape) -> Tensor:
     start = sum(sizes[:i])
     stops = tuple(start + sizes[i] if k == dim else n for k, n in enumerate(g.shape))
-    return sliced(
-        g, tuple(start if k == dim else 0 for k in range(g.ndim)), stops, (1,) * g.ndim
-    )
+    return sliced(g, tuple(start if k == dim else 0 for k in range(g.ndim)), stops, (1,) * g.ndim)
 
 
 defvjp(p.cat, inputs=lambda g, i, dim, sizes: _cat_part(g, i, dim, sizes))
-

@@ -46,10 +46,8 @@ def conv_size(n: int, k: int, stride: int, padding: tuple[int, int], dilation: i
     return (n + sum(padding) - dilation * (k - 1) - 1) // stride + 1
 
 
-def _conv(
-    avals: Avals, stride: Shape, padding: Pairs, dilation: Shape, groups: int
-) -> Result:
-    """input (N, C, *S), weight (O, C / groups, *K) -> (N, O, *positions)."""
+def _conv(avals: Avals, stride: Shape, padding: Pairs, dilation: Shape, groups: int) -> Result:
+    """Input (N, C, *S), weight (O, C / groups, *K) -> (N, O, *positions)."""
     x, w = avals
     d = _same_dtype("conv", avals)
     if x.ndim != w.ndim or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:

@@ -23,18 +23,20 @@ Avals = tuple[Aval, ...]
 
 def _check_index(name: str, index: Aval) -> None:
     if index.dtype.name not in ("int64", "int32"):
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, given {index.dtype.name}")
+        raise RuntimeError(
+            f"{name}(): Expected dtype int32/int64 for index, given {index.dtype.name}"
+        )
 
 
 def _take(avals: Avals, dim: int) -> Result:
-    """input with `dim` replaced by the 1-D index: PyTorch's index_select."""
+    """Input with `dim` replaced by the 1-D index: PyTorch's index_select."""
     x, index = avals
     _check_index("index_select", index)
     return Result((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]), x.dtype)
 
 
 def _put(avals: Avals, dim: int) -> Result:
-    """input with source's slices added to (`put_add`) or written over (`put`) those at index."""
+    """Input with source's slices added to (`put_add`) or written over (`put`) those at index."""
     x, index, source = avals
     _check_index("index_add", index)
     expected = (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
@@ -54,7 +56,7 @@ def _gather(avals: Avals, dim: int) -> Result:
 
 
 def _scatter(avals: Avals, dim: int) -> Result:
-    """input with source[i][j] added to (`scatter_add`) or written at (`scatter`) [index[i][j]][j]."""
+    """Input with source[i][j] added to (`scatter_add`) or written at (`scatter`) [index[i][j]][j]."""
     x, index, source = avals
     _check_index("scatter", index)
     _check_sizes("scatter", x, index, dim)

@@ -20,7 +20,7 @@ def _full(avals: Avals, shape: Shape, dtype: dtype) -> Result:
 
 
 def _arange(avals: Avals, size: int, dtype: dtype) -> Result:
-    """start + step * k for k in range(size)."""
+    """Start + step * k for k in range(size)."""
     return Result((size,), dtype)
 
 

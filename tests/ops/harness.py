@@ -30,7 +30,9 @@ class Spec:
     distinct: bool = False  # no two values closer than 0.1, for ops with ties and kinks
 
 
-def F(*shape: int, low: float = -2.0, high: float = 2.0, grad: bool = True, distinct: bool = False) -> Spec:
+def F(
+    *shape: int, low: float = -2.0, high: float = 2.0, grad: bool = True, distinct: bool = False
+) -> Spec:
     """A float input."""
     return Spec(shape, "f", low, high, grad, distinct)
 
@@ -58,7 +60,9 @@ class Case:
     empty: bool = True  # also with size 0 in the first dim, of every input that has the size of the first input there
     special: bool = False  # also with NaN, infinities and signed zeros
     tolerance: float = 2e-5
-    function: Callable[..., Any] | None = None  # how to call it, if not `tensorgl.<op>(*inputs, **kwargs)`
+    function: Callable[..., Any] | None = (
+        None  # how to call it, if not `tensorgl.<op>(*inputs, **kwargs)`
+    )
     note: str = ""  # tells several cases of one op apart
 
     @property
@@ -71,7 +75,13 @@ class Case:
         return function(*values, **self.kwargs)
 
 
-def case(op: str, *inputs: Any, oracle: Callable[..., Any], kw: dict[str, Any] | None = None, **options: Any) -> Case:
+def case(
+    op: str,
+    *inputs: Any,
+    oracle: Callable[..., Any],
+    kw: dict[str, Any] | None = None,
+    **options: Any,
+) -> Case:
     """A line of the table: op name, inputs, then the oracle and what differs from the defaults."""
     return Case(op, inputs, oracle, kw or {}, **options)
 
@@ -82,7 +92,7 @@ def find(name: str) -> Callable[..., Any]:
 
 
 def arrays(case: Case, seed: int = 0, shrink: bool = False) -> list[Any]:
-    """numpy float64, int64 and bool arrays for the inputs of a case."""
+    """Numpy float64, int64 and bool arrays for the inputs of a case."""
     rng = np.random.default_rng(seed)
     first = next(s for s in flat(list(case.inputs)) if isinstance(s, Spec))
 
@@ -108,7 +118,13 @@ def arrays(case: Case, seed: int = 0, shrink: bool = False) -> list[Any]:
     return [make(s) for s in case.inputs]
 
 
-def tensors(values: list[Any], dtype: str = "float32", device: str = "cpu", layout: str = "C", grads: Any = None) -> list[Any]:
+def tensors(
+    values: list[Any],
+    dtype: str = "float32",
+    device: str = "cpu",
+    layout: str = "C",
+    grads: Any = None,
+) -> list[Any]:
     """Tensors of the arrays; layout "T" gives strided, non-contiguous memory."""
 
     def make(value: Any, want_grad: bool = False) -> Any:

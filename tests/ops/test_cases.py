@@ -52,7 +52,9 @@ def test_special_values(case: Case) -> None:
     values = [next(rest) if isinstance(s, Spec) else s for s in case.inputs]
     with np.errstate(all="ignore"):
         expected = flat(case.oracle(*values))
-        single = flat(case.oracle(*[v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in values]))
+        single = flat(
+            case.oracle(*[v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in values])
+        )
     for a, e, s in zip(flat(case.call(*tensors(values))), expected, single, strict=True):
         e = np.where(np.isinf(s), s, e) if e.dtype.kind == "f" else e  # float32 overflows earlier
         assert_close(a, e, case.tolerance, case.id)

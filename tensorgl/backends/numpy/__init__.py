@@ -66,7 +66,7 @@ class NumpyBackend(Backend):
 
 
 def _as_array(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
-    """numpy gives scalars where a 0-d array is meant."""
+    """Numpy gives scalars where a 0-d array is meant."""
     asarray = np.asarray
     return lambda *handles: asarray(run(*handles), dtype)
 

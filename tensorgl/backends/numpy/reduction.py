@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 import numpy as np
 
@@ -82,5 +83,3 @@ def argsort(x: Any, dim: Any, descending: Any) -> Any:
     # Stable and descending: sort the flipped array, then flip the result back.
     flipped = np.argsort(np.flip(x, dim), dim, kind="stable")
     return np.ascontiguousarray(np.flip(x.shape[dim] - 1 - flipped, dim))
-
-

@@ -1,0 +1,3 @@
+"""Linear maps, embeddings, dropout and attention."""
+
+__all__: list[str] = []

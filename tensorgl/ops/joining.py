@@ -1,0 +1,3 @@
+"""Tensors put together and taken apart: cat, stack, split, tile …."""
+
+__all__: list[str] = []

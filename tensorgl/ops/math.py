@@ -1,0 +1,3 @@
+"""Exponentials, logarithms, roots, trigonometric, hyperbolic and special functions."""
+
+__all__: list[str] = []

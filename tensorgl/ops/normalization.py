@@ -1,0 +1,3 @@
+"""Layer, batch, group, instance and RMS normalisation."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""`pad` in all four modes."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Pooling: max, average, adaptive and power-average."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Images and patches: unfold, fold, interpolate, grid_sample, pixel_shuffle."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Softmax, its logarithm and its relatives."""
+
+__all__: list[str] = []

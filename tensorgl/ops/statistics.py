@@ -1,0 +1,3 @@
+"""Order statistics, histograms and search: median, mode, quantile, unique, searchsorted …."""
+
+__all__: list[str] = []

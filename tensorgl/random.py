@@ -1,0 +1,3 @@
+"""Random tensors: counter-based, and bit-identical on every backend for one seed."""
+
+__all__: list[str] = []
