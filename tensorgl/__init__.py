@@ -30,4 +30,4 @@ from tensorgl.ops.statistics import *
 from tensorgl.random import *
 from tensorgl.tensor import Tensor
 
-__version__ = "0.1.0"
+from tensorgl.version import __version__

@@ -1,0 +1,29 @@
+# Every target does its own set-up. PYTHON picks the interpreter: `make test PYTHON=python3.13`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/examples.stamp
+	@$(BIN)/tensorgl run -m tensorgl.examples.digits_cnn
+
+test: $(VENV)/dev.stamp
+	@.ci/setup system libegl1 libgl1-mesa-dri
+	$(BIN)/python -m pytest -q -n auto
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-output
+
+# One stamp for each set of extras; a changed setup.cfg installs again.
+$(VENV)/%.stamp: setup.cfg pyproject.toml
+	@.ci/setup venv "$(PYTHON)" "$(VENV)" "$*"
+	@touch $@

@@ -1,0 +1,1 @@
+"""GLSL kernels, one file each; the glsl backend assembles them. Installed as tensorgl.shaders."""

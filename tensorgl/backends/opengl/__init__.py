@@ -1,0 +1,1 @@
+"""OpenGL through moderngl: what context this machine gives. Nothing else imports moderngl."""

@@ -1,0 +1,62 @@
+"""Asks the machine for an OpenGL context, and says what it is or what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["OpenGL", "probe"]
+
+_INSTALL = {
+    "libEGL.so": "apt-get install libegl1",
+    "libGL.so": "apt-get install libgl1",
+    "context": "apt-get install libegl1 libgl1-mesa-dri",
+}
+_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software rasterizer")
+
+
+@dataclass(frozen=True)
+class OpenGL:
+    """What a context reports of itself."""
+
+    renderer: str
+    version: str
+    software: bool
+    compute: bool
+    limits: dict[str, int]
+
+
+def probe() -> OpenGL:
+    """Open a context, read what it is, and close it.
+
+    Raises:
+        RuntimeError: there is no context to be had; the message says what to install.
+    """
+    try:
+        import moderngl
+    except ImportError as error:
+        raise RuntimeError(f"moderngl is not installed ({error}); run: pip install moderngl") from None
+    context = None
+    failures: list[str] = []
+    for options in ({"backend": "egl"}, {}):
+        try:
+            context = moderngl.create_standalone_context(require=330, **options)
+            break
+        except Exception as error:  # glcontext raises bare Exception, ImportError or ValueError
+            failures.append(str(error))
+    if context is None:
+        missing = next((v for k, v in _INSTALL.items() if k in failures[0]), _INSTALL["context"])
+        raise RuntimeError(
+            f"no OpenGL context: {'; '.join(dict.fromkeys(failures))}. On Debian run: {missing}"
+        )
+    info = context.info
+    names = ("GL_MAX_TEXTURE_SIZE", "GL_MAX_DRAW_BUFFERS", "GL_MAX_SHADER_STORAGE_BLOCK_SIZE")
+    renderer = info["GL_RENDERER"]
+    found = OpenGL(
+        renderer=renderer,
+        version=info["GL_VERSION"],
+        software=any(word in renderer.lower() for word in _SOFTWARE),
+        compute=context.version_code >= 430,
+        limits={n.removeprefix("GL_").lower(): int(info[n]) for n in names if n in info},
+    )
+    context.release()
+    return found

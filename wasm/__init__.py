@@ -1,0 +1,1 @@
+"""What the browser needs beside the package: page, worker and launch executor. Installed as tensorgl.wasm."""
