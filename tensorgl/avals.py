@@ -67,12 +67,6 @@ class device:
     def __str__(self) -> str:
         return self.type
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
     def __reduce__(self) -> tuple[object, ...]:
         return device, (self.type,)
 

@@ -9,5 +9,6 @@ from tensorgl.primitives.core import TABLE, Primitive, Result
 from tensorgl.primitives.elementwise import *
 from tensorgl.primitives.indexing import *
 from tensorgl.primitives.movement import *
+from tensorgl.primitives.random import *
 from tensorgl.primitives.reduction import *
 from tensorgl.primitives.source import *

@@ -34,6 +34,9 @@ __all__ = [
     "bitwise_xor",
     "cast",
     "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
     "copy",
     "cos",
     "cosh",
@@ -48,6 +51,8 @@ __all__ = [
     "floor",
     "floor_divide",
     "fmod",
+    "gcd",
+    "hypot",
     "isnan",
     "le",
     "lgamma",
@@ -71,6 +76,7 @@ __all__ = [
     "rsqrt",
     "sigmoid",
     "sign",
+    "signbit",
     "sin",
     "sinh",
     "sqrt",
@@ -85,53 +91,80 @@ __all__ = [
 Infer = Callable[..., Result]
 
 
-def _reject(name: str, avals: tuple[Aval, ...], category: int, remedy: str) -> None:
-    for a in avals:
-        if a.dtype.category == category:
-            raise RuntimeError(f"{name}: not implemented for {a.dtype.name} tensors; {remedy}")
+def _supports(name: str, d: dtype, categories: tuple[int, ...], remedy: str) -> None:
+    if d.category not in categories:
+        raise NotImplementedError(f"{name}: not implemented for {d.name} tensors; {remedy}")
 
 
-def _unary(name: str, result: str = "same", bools: bool = True) -> Primitive:
-    """`result`: "same" dtype as the input, "float" for integers too, or "bool"."""
+_REMEDY = "cast with .int() or .float()"
+_NUMERIC, _FLOATS = (dtypes.INT, dtypes.FLOAT), (dtypes.FLOAT,)
+_INTEGERS, _BITS = (dtypes.INT,), (dtypes.BOOL, dtypes.INT)
+_ALL = (dtypes.BOOL, dtypes.INT, dtypes.FLOAT)
+
+
+def _unary(name: str, result: str = "same", takes: tuple[int, ...] = _ALL) -> Primitive:
+    """`result`: "same" dtype as the input, "float" for integers too, or "bool"; `takes` categories."""
 
     def infer(avals: tuple[Aval, ...]) -> Result:
         (a,) = avals
-        if not bools:
-            _reject(name, avals, dtypes.BOOL, "use logical_not, or cast with .int()")
-        d = dtypes.strong(a.dtype)
+        _supports(name, a.dtype, takes, _REMEDY)
         if result == "float":
-            return Result(a.shape, to_float(d), to_float(d))
-        return Result(a.shape, dtypes.bool if result == "bool" else d)
+            d = to_float(a.dtype)
+            return Result(a.shape, d, d)
+        return Result(a.shape, dtypes.bool if result == "bool" else a.dtype)
 
     return primitive(name, "input", "", infer, "elementwise")
 
 
-def _binary(name: str, result: str = "same", bools: bool = True, floats: bool = True) -> Primitive:
-    """`result`: "same" as the promoted dtype, "float", or "bool" (a comparison)."""
+def _binary(
+    name: str, result: str = "same", takes: tuple[int, ...] = _ALL, inputs: str = "input other"
+) -> Primitive:
+    """`result`: "same" as the promoted dtype, "float", or "bool" (a comparison); `takes` categories."""
 
     def infer(avals: tuple[Aval, ...]) -> Result:
         shape = broadcast_shapes(*(a.shape for a in avals))
         d = promote(avals)
         if result == "float":
             d = to_float(d)
-        if d is dtypes.bool and not bools:
-            raise RuntimeError(
-                f"{name}: not implemented for bool tensors; use ^ or logical_not, or cast with .int()"
-            )
-        if d.is_floating_point and not floats:
-            raise RuntimeError(f"{name}: expected integer or bool tensors, given {d.name}")
+        _supports(name, d, takes, _REMEDY)
         return Result(shape, dtypes.bool if result == "bool" else d, d)
 
-    return primitive(name, "input other", "", infer, "elementwise")
+    return primitive(name, inputs, "", infer, "elementwise")
 
 
-neg = _unary("neg", bools=False)
-abs = _unary("abs")
+def _infer_sub(avals: tuple[Aval, ...]) -> Result:
+    if all(a.dtype.category == dtypes.BOOL for a in avals):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if any(a.dtype.category == dtypes.BOOL for a in avals):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    d = promote(avals)
+    return Result(broadcast_shapes(*(a.shape for a in avals)), d, d)
+
+
+def _infer_neg(avals: tuple[Aval, ...]) -> Result:
+    (a,) = avals
+    if a.dtype is dtypes.bool:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return Result(a.shape, a.dtype)
+
+
+neg = primitive("neg", "input", "", _infer_neg, "elementwise")
+abs = _unary("abs", takes=_NUMERIC)
 sign = _unary("sign")
-floor = _unary("floor")
-ceil = _unary("ceil")
-round = _unary("round")
-trunc = _unary("trunc")
+signbit = _unary("signbit", "bool")
+floor = _unary("floor", takes=_NUMERIC)
+ceil = _unary("ceil", takes=_NUMERIC)
+round = _unary("round", takes=_NUMERIC)
+trunc = _unary("trunc", takes=_NUMERIC)
 reciprocal = _unary("reciprocal", "float")
 sqrt = _unary("sqrt", "float")
 rsqrt = _unary("rsqrt", "float")
@@ -161,42 +194,49 @@ lgamma = _unary("lgamma", "float")
 sigmoid = _unary("sigmoid", "float")
 isnan = _unary("isnan", "bool")
 logical_not = _unary("logical_not", "bool")
-
-
-def _infer_bitwise_not(avals: tuple[Aval, ...]) -> Result:
-    _reject("bitwise_not", avals, dtypes.FLOAT, "cast with .int()")
-    return Result(avals[0].shape, dtypes.strong(avals[0].dtype))
+bitwise_not = _unary("bitwise_not", takes=_BITS)
 
 
 def _infer_polygamma(avals: tuple[Aval, ...], n: int) -> Result:
-    d = to_float(dtypes.strong(avals[0].dtype))
+    d = to_float(avals[0].dtype)
     return Result(avals[0].shape, d, d)
 
 
-bitwise_not = primitive("bitwise_not", "input", "", _infer_bitwise_not, "elementwise")
 polygamma = primitive("polygamma", "input", "n", _infer_polygamma, "elementwise")
 
 add = _binary("add")
-sub = _binary("sub", bools=False)
+sub = primitive("sub", "input other", "", _infer_sub, "elementwise")
 mul = _binary("mul")
 div = _binary("div", "float")
-pow = _binary("pow")
-floor_divide = _binary("floor_divide", bools=False)
-remainder = _binary("remainder", bools=False)
-fmod = _binary("fmod", bools=False)
+pow = _binary("pow", takes=_NUMERIC, inputs="input exponent")
+floor_divide = _binary("floor_divide", takes=_NUMERIC)
+remainder = _binary("remainder", takes=_NUMERIC)
+fmod = _binary("fmod", takes=_NUMERIC)
+gcd = _binary("gcd", takes=_INTEGERS)
 maximum = _binary("maximum")
 minimum = _binary("minimum")
+clamp_min = _binary("clamp_min", inputs="input min")
+clamp_max = _binary("clamp_max", inputs="input max")
 atan2 = _binary("atan2", "float")
-nextafter = _binary("nextafter", "float")
+hypot = _binary("hypot", takes=_FLOATS)
+nextafter = _binary("nextafter", takes=_FLOATS)
 eq = _binary("eq", "bool")
 ne = _binary("ne", "bool")
 lt = _binary("lt", "bool")
 le = _binary("le", "bool")
-bitwise_and = _binary("bitwise_and", floats=False)
-bitwise_or = _binary("bitwise_or", floats=False)
-bitwise_xor = _binary("bitwise_xor", floats=False)
-bitwise_left_shift = _binary("bitwise_left_shift", bools=False, floats=False)
-bitwise_right_shift = _binary("bitwise_right_shift", bools=False, floats=False)
+bitwise_and = _binary("bitwise_and", takes=_BITS)
+bitwise_or = _binary("bitwise_or", takes=_BITS)
+bitwise_xor = _binary("bitwise_xor", takes=_BITS)
+bitwise_left_shift = _binary("bitwise_left_shift", takes=_INTEGERS)
+bitwise_right_shift = _binary("bitwise_right_shift", takes=_INTEGERS)
+
+
+def _infer_clamp(avals: tuple[Aval, ...]) -> Result:
+    d = promote(avals)
+    return Result(broadcast_shapes(*(a.shape for a in avals)), d, d)
+
+
+clamp = primitive("clamp", "input min max", "", _infer_clamp, "elementwise")
 
 
 def _infer_where(avals: tuple[Aval, ...]) -> Result:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from tensorgl.backends.numpy import (
     elementwise,  # noqa: F401
     indexing,  # noqa: F401
     movement,  # noqa: F401
+    random,  # noqa: F401
     reduction,  # noqa: F401
+    source,  # noqa: F401
 )
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
 from tensorgl.primitives import Primitive
@@ -55,14 +58,18 @@ class NumpyBackend(Backend):
         target[...] = source
 
     def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
-        size = handle.itemsize
-        return tuple(s // size for s in handle.strides)
+        return _in_elements(handle.strides, handle.itemsize)
 
     def synchronize(self) -> None:
         pass
 
     def counters(self) -> dict[str, int]:
         return {}
+
+
+@lru_cache(maxsize=1 << 12)
+def _in_elements(strides: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    return tuple(s // itemsize for s in strides)
 
 
 def _as_array(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:

@@ -102,16 +102,3 @@ def pad(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
 def cat(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     dim = params[0]
     return lambda *arrays: np.concatenate(arrays, dim)
-
-
-@factory
-def full(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    d = NUMPY_DTYPE[out.dtype]
-    return lambda value: np.full(out.shape, value, d)
-
-
-@factory
-def arange(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    d = NUMPY_DTYPE[out.dtype]
-    wide = np.int64 if all(a.dtype.name == "int" for a in avals) else np.float64
-    return lambda start, step: (start + step * np.arange(out.size, dtype=wide)).astype(d)

@@ -1,0 +1,75 @@
+"""What the ops of neural networks share: half precision, in-place forms, the reductions of losses."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tensorgl import primitives as p
+from tensorgl.autograd.graph import mode
+from tensorgl.dispatch import call1, inplace
+from tensorgl.dtypes import float16, float32
+from tensorgl.ops.movement import clone
+from tensorgl.ops.reduction import mean, sum
+
+__all__ = ["computes_in_single", "float_only", "overwrite", "reduced"]
+
+Tensor = Any
+Op = Callable[..., Any]
+
+
+def float_only(name: str, input: Tensor) -> None:
+    """Reject what is no floating-point tensor.
+
+    Raises:
+        TypeError: it is no tensor.
+        NotImplementedError: its dtype is an integer or bool; PyTorch has no such kernel either.
+    """
+    try:
+        kind = input._aval.dtype
+    except AttributeError:
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        ) from None
+    if not kind.is_floating_point:
+        raise NotImplementedError(
+            f"{name}: not implemented for '{kind.title}'; cast the input with .float()"
+        )
+
+
+def computes_in_single(function: Op) -> Op:
+    """Reject integers; compute float16 in float32 and round once, as PyTorch does on a CPU."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        float_only(name, input)
+        if input._aval.dtype is not float16:
+            return function(input, *args, **kwargs)
+        return call1(p.cast, function(call1(p.cast, input, (float32,)), *args, **kwargs), (float16,))
+
+    return call
+
+
+def overwrite(input: Tensor, function: Op, *args: Any) -> Tensor:
+    """Write `function(input, *args)` over `input`; what its gradient saves is a copy."""
+    source = clone(input) if mode.grad and input._requires_grad else input
+    return inplace(input, function(source, *args))
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """A loss of each element as "none", "mean" or "sum" asks.
+
+    Raises:
+        ValueError: `reduction` is none of them.
+    """
+    if reduction == "mean":
+        return mean(loss)
+    if reduction == "sum":
+        return sum(loss)
+    if reduction != "none":
+        raise ValueError(
+            f"{reduction} is not a valid value for reduction; expected 'none', 'mean' or 'sum'"
+        )
+    return loss
