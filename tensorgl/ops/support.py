@@ -8,12 +8,13 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import mode
-from tensorgl.dispatch import call1, inplace
-from tensorgl.dtypes import float16, float32
+from tensorgl.avals import device
+from tensorgl.dispatch import call1, inplace, source
+from tensorgl.dtypes import float16, float32, int64
 from tensorgl.ops.movement import clone
 from tensorgl.ops.reduction import mean, sum
 
-__all__ = ["computes_in_single", "float_only", "overwrite", "reduced"]
+__all__ = ["computes_in_single", "float_only", "overwrite", "positions", "reduced"]
 
 Tensor = Any
 Op = Callable[..., Any]
@@ -54,8 +55,13 @@ def computes_in_single(function: Op) -> Op:
 
 def overwrite(input: Tensor, function: Op, *args: Any) -> Tensor:
     """Write `function(input, *args)` over `input`; what its gradient saves is a copy."""
-    source = clone(input) if mode.grad and input._requires_grad else input
-    return inplace(input, function(source, *args))
+    operand = clone(input) if mode.grad and input._requires_grad else input
+    return inplace(input, function(operand, *args))
+
+
+def positions(size: int, place: device) -> Tensor:
+    """0, 1, … size - 1, as int64."""
+    return source(p.arange, (0, 1), (size, int64), place)
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:

@@ -1,19 +1,23 @@
-"""Indexing primitives. Indices are int64 or int32, in range: ops check them on the host's request only.
+"""Indexing primitives. Indices are int64 or int32; a backend may check their range, ops do not.
 
-`take` and `put_add` are adjoint, as are `gather` and `scatter_add`.
+`take` and `put_add` are adjoint, as are `gather` and `scatter_add`. With `wrap`, an index counts from
+the end where it is negative; without, it may not be negative.
 """
 
 from __future__ import annotations
 
+from tensorgl import dtypes
 from tensorgl.avals import Aval
-from tensorgl.primitives.core import Result, primitive
+from tensorgl.primitives.core import Result, Shape, broadcast_shapes, primitive
 
 __all__ = [
     "gather",
     "put",
     "put_add",
+    "ravel_index",
     "scatter",
     "scatter_add",
+    "scatter_reduce",
     "take",
 ]
 
@@ -28,14 +32,14 @@ def _check_index(name: str, index: Aval) -> None:
         )
 
 
-def _take(avals: Avals, dim: int) -> Result:
-    """Input with `dim` replaced by the 1-D index: PyTorch's index_select."""
+def _take(avals: Avals, dim: int, wrap: bool = False) -> Result:
+    """Input with `dim` replaced by the dims of the index."""
     x, index = avals
     _check_index("index_select", index)
     return Result((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]), x.dtype)
 
 
-def _put(avals: Avals, dim: int) -> Result:
+def _put(avals: Avals, dim: int, wrap: bool = False) -> Result:
     """Input with source's slices added to (`put_add`) or written over (`put`) those at index."""
     x, index, source = avals
     _check_index("index_add", index)
@@ -45,6 +49,23 @@ def _put(avals: Avals, dim: int) -> Result:
             f"index_add/index_copy: expected a source of shape {expected}, given {tuple(source.shape)}"
         )
     return Result(x.shape, x.dtype, (None, None, x.dtype))
+
+
+def _ravel_index(avals: Avals, sizes: Shape, dims: Shape) -> Result:
+    """One index into dims of these `sizes` laid end to end, from one index of each; they wrap.
+
+    `dims` says for error messages which dims of the user's tensor they are.
+    """
+    for a in avals:
+        _check_index("index", a)
+    try:
+        shape = broadcast_shapes(*(a.shape for a in avals))
+    except RuntimeError:
+        raise IndexError(
+            "shape mismatch: indexing tensors could not be broadcast together with shapes "
+            + ", ".join(str(list(a.shape)) for a in avals)
+        ) from None
+    return Result(shape, dtypes.int64)
 
 
 def _gather(avals: Avals, dim: int) -> Result:
@@ -69,6 +90,11 @@ def _scatter(avals: Avals, dim: int) -> Result:
     return Result(x.shape, x.dtype, (None, None, x.dtype))
 
 
+def _scatter_reduce(avals: Avals, dim: int, reduce: str) -> Result:
+    """Like `scatter_add`, with "prod", "amax" or "amin" instead of the sum."""
+    return _scatter(avals, dim)
+
+
 def _check_sizes(name: str, x: Aval, index: Aval, dim: int) -> None:
     if x.ndim != index.ndim:
         raise RuntimeError(
@@ -83,9 +109,13 @@ def _check_sizes(name: str, x: Aval, index: Aval, dim: int) -> None:
             )
 
 
-take = primitive("take", "input index", "dim", _take, "index")
-put_add = primitive("put_add", "input index source", "dim", _put, "index")
-put = primitive("put", "input index source", "dim", _put, "index")
+take = primitive("take", "input index", "dim wrap", _take, "index")
+put_add = primitive("put_add", "input index source", "dim wrap", _put, "index")
+put = primitive("put", "input index source", "dim wrap", _put, "index")
+ravel_index = primitive("ravel_index", "inputs", "sizes dims", _ravel_index, "elementwise")
 gather = primitive("gather", "input index", "dim", _gather, "index")
 scatter_add = primitive("scatter_add", "input index source", "dim", _scatter, "index")
 scatter = primitive("scatter", "input index source", "dim", _scatter, "index")
+scatter_reduce = primitive(
+    "scatter_reduce", "input index source", "dim reduce", _scatter_reduce, "index"
+)

@@ -11,8 +11,11 @@ from tensorgl.primitives.core import Result, Shape, broadcast_shapes, primitive,
 __all__ = [
     "as_strided",
     "cat",
+    "diagonal",
     "expand",
     "flip",
+    "narrow",
+    "narrow_backward",
     "pad",
     "permute",
     "reshape",
@@ -44,12 +47,36 @@ def _slice(avals: Avals, starts: Shape, stops: Shape, steps: Shape) -> Result:
     return Result(tuple(len(range(*span)) for span in spans), avals[0].dtype)
 
 
+def _narrow(avals: Avals, dim: int, length: int, drop: bool) -> Result:
+    """`length` places along `dim` from the number `start`; `drop` leaves a dim of length 1 out.
+
+    Where it starts is an operand, so that a loop over rows or batches needs one kernel.
+    """
+    shape = avals[0].shape
+    kept = () if drop else (length,)
+    return Result((*shape[:dim], *kept, *shape[dim + 1 :]), avals[0].dtype)
+
+
+def _narrow_backward(avals: Avals, dim: int, size: int, drop: bool) -> Result:
+    """Adjoint of narrow: zeros, of `size` along `dim`, with the input written from `start` on."""
+    shape = avals[0].shape
+    return Result((*shape[:dim], size, *shape[dim + (not drop) :]), avals[0].dtype)
+
+
+def _diagonal(avals: Avals, offset: int, dim1: int, dim2: int) -> Result:
+    """The elements [i, i + offset] of two dims, as the last dim."""
+    shape = avals[0].shape
+    length = max(0, min(shape[dim1] + min(offset, 0), shape[dim2] - max(offset, 0)))
+    rest = (n for k, n in enumerate(shape) if k not in (dim1, dim2))
+    return Result((*rest, length), avals[0].dtype)
+
+
 def _flip(avals: Avals, dims: Shape) -> Result:
     return Result(avals[0].shape, avals[0].dtype)
 
 
 def _as_strided(avals: Avals, size: Shape, stride: Shape, offset: int) -> Result:
-    """In elements of the memory that the input's own first element lies in."""
+    """Of a 1-d input: element [i, j, …] is input[offset + i * stride[0] + j * stride[1] + …]."""
     return Result(size, avals[0].dtype)
 
 
@@ -74,14 +101,19 @@ def _pad(avals: Avals, widths: tuple[tuple[int, int], ...]) -> Result:
 
 def _cat(avals: Avals, dim: int, sizes: Shape) -> Result:
     """`sizes`: how long each input is along `dim`."""
-    shapes = [a.shape[:dim] + a.shape[dim + 1 :] for a in avals]
-    if any(s != shapes[0] for s in shapes):
-        raise RuntimeError(
-            f"Sizes of tensors must match except in dimension {dim}. Given "
-            f"{shape_text(*(a.shape for a in avals))}"
-        )
-    d = promote(avals)
     first = avals[0].shape
+    for k, a in enumerate(avals):
+        if a.ndim != len(first):
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {len(first)} and {a.ndim}"
+            )
+        for d, (n, m) in enumerate(zip(first, a.shape, strict=True)):
+            if n != m and d != dim:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but "
+                    f"got size {m} for tensor number {k} in the list."
+                )
+    d = promote(avals)
     return Result((*first[:dim], sum(sizes), *first[dim + 1 :]), d, d)
 
 
@@ -89,6 +121,11 @@ reshape = primitive("reshape", "input", "shape", _reshape, "view")
 permute = primitive("permute", "input", "dims", _permute, "view")
 expand = primitive("expand", "input", "shape", _expand, "view")
 slice = primitive("slice", "input", "starts stops steps", _slice, "view")
+narrow = primitive("narrow", "input start", "dim length drop", _narrow, "view")
+narrow_backward = primitive(
+    "narrow_backward", "input start", "dim size drop", _narrow_backward, "other"
+)
+diagonal = primitive("diagonal", "input", "offset dim1 dim2", _diagonal, "view")
 as_strided = primitive("as_strided", "input", "size stride offset", _as_strided, "view")
 unfold = primitive("unfold", "input", "dim size step", _unfold, "view")
 unfold_backward = primitive(
