@@ -29,5 +29,6 @@ from tensorgl.ops.softmax import *
 from tensorgl.ops.statistics import *
 from tensorgl.random import *
 from tensorgl.tensor import Tensor
+from tensorgl.values import *
 
 from tensorgl.version import __version__

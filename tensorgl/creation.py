@@ -1,161 +1,369 @@
-"""New tensors: from values, from numpy, filled, and ranges."""
+"""New tensors from a rule: filled with one value, ranges, the identity, one-hot codes."""
 
 from __future__ import annotations
 
-from math import ceil
+from collections.abc import Sequence
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
 
 from tensorgl import dispatch, dtypes
 from tensorgl import primitives as p
-from tensorgl.avals import device as device_type
+from tensorgl.dispatch import op
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.movement import as_shape
 from tensorgl.tensor import Tensor
+from tensorgl.values import Kind, Place, as_device, as_dtype, as_leaf, tensor
 
-__all__ = ["arange", "from_numpy", "full", "ones", "tensor", "zeros"]
+__all__ = [
+    "arange",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
 
-Place = str | device_type | None
+Shape = tuple[int, ...]
+Number = int | float | bool | Tensor
 
 
-def _device(place: Place) -> device_type:
-    return device_type("cpu" if place is None else place)
-
-
-def from_numpy(array: Any) -> Tensor:
-    """A tensor on cpu that shares the array's memory.
+def as_size(name: str, sizes: tuple[Any, ...], size: Any = None) -> Shape:
+    """The shape in `f(2, 3)`, `f((2, 3))` or `f(size=(2, 3))`.
 
     Raises:
-        TypeError: it is no array, or tensorgl has no such dtype.
+        TypeError: there is none, or it is not of integers.
+        RuntimeError: a size is negative.
     """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
-    kind = dtypes.BY_NAME.get(array.dtype.name)
-    if kind is None:
-        raise TypeError(
-            f"can't convert np.ndarray of type {array.dtype}. The only supported types are: "
-            f"{', '.join(dtypes.BY_NAME)}."
+    if size is not None:
+        sizes = (size,)
+    elif not sizes:
+        raise TypeError(f"{name}() missing 1 required positional arguments: \"size\"")
+    try:
+        shape = as_shape(sizes)
+    except (AttributeError, TypeError):
+        kinds = ", ".join(type(n).__name__ for n in sizes)
+        raise TypeError(f"{name}(): argument 'size' must be tuple of ints, not {kinds}") from None
+    if shape and min(shape) < 0:
+        raise RuntimeError(
+            f"{name}: trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
         )
-    return dispatch.from_host(array, kind, device_type("cpu"))
+    return shape
 
 
-def tensor(
-    data: Any,
-    *,
-    dtype: dtype_type | None = None,
+def _filled(shape: Shape, value: Any, kind: dtype_type, place: Place, requires_grad: bool) -> Tensor:
+    out = dispatch.source(p.full, (value,), (shape, kind), as_device(place))
+    return as_leaf(out, requires_grad)
+
+
+@op
+def zeros(
+    *sizes: Any,
+    size: Sequence[int] | None = None,
+    dtype: Kind = None,
     device: Place = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """A new leaf with a copy of `data`: numbers, nested sequences, arrays or tensors.
+    """Zeros of a shape: `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`."""
+    shape = as_size("zeros", sizes, size)
+    return _filled(shape, 0, as_dtype(dtype) or dtypes.get_default_dtype(), device, requires_grad)
+
+
+@op
+def ones(
+    *sizes: Any,
+    size: Sequence[int] | None = None,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Ones of a shape: `ones(2, 3)`, `ones((2, 3))` or `ones(size=(2, 3))`."""
+    shape = as_size("ones", sizes, size)
+    return _filled(shape, 1, as_dtype(dtype) or dtypes.get_default_dtype(), device, requires_grad)
+
+
+@op
+def empty(
+    *sizes: Any,
+    size: Sequence[int] | None = None,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor to be written to. Its values are zeros, which PyTorch does not promise."""
+    shape = as_size("empty", sizes, size)
+    return _filled(shape, 0, as_dtype(dtype) or dtypes.get_default_dtype(), device, requires_grad)
+
+
+@op
+def full(
+    size: Sequence[int],
+    fill_value: Number,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor of shape `size` in which every element is `fill_value`.
 
     Args:
-        dtype: default: the array's own; for Python numbers bool, int64 or the default float.
+        size: a sequence of ints.
+        fill_value: a number, or a tensor of one element.
+        dtype: default: bool, int64 or the default float, after the value.
+        device: default: the cpu.
+        requires_grad: record ops on it.
+        pin_memory: accepted and ignored, as no backend copies from pages.
+
+    Raises:
+        RuntimeError: the value does not fit the dtype.
     """
-    if isinstance(data, Tensor):
-        array, kind = dispatch.to_host(data), data.dtype
-    else:
-        array = np.asarray(data)
-        kind = dtypes.BY_NAME.get(array.dtype.name)
-        if not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
-            kind = dtypes.get_default_dtype()
-        if kind is None:
-            raise TypeError(
-                f"tensor: could not infer a dtype of {type(data).__name__} {array.dtype}"
-            )
-    kind = dtype or kind
-    out = dispatch.from_host(np.array(array, dtype=kind.name, order="C"), kind, _device(device))
-    return out.requires_grad_() if requires_grad else out
+    value = _as_number("full", "fill_value", fill_value)
+    kind = as_dtype(dtype) or dtypes.of_number(value)
+    if not isinstance(size, Sequence):
+        raise TypeError(f"full(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+    shape = as_size("full", (size,))
+    return _filled(shape, dtypes.element(value, kind), kind, device, requires_grad)
 
 
-def full(
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: dtype_type | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """A tensor of shape `size` in which every element is `fill_value`."""
-    if dtype is None:
-        dtype = {bool: dtypes.bool, int: dtypes.int64}.get(
-            type(fill_value), dtypes.get_default_dtype()
+def _as_number(name: str, argument: str, value: Any) -> Any:
+    """A Python number; tensors and numpy's scalars of one element count."""
+    if isinstance(value, Tensor | np.generic):
+        value = value.item()
+    if type(value) not in (bool, int, float):
+        raise TypeError(
+            f"{name}(): argument '{argument}' must be Number, not {type(value).__name__}"
         )
-    out = dispatch.source(p.full, (fill_value,), (as_shape((size,)), dtype), _device(device))
-    return out.requires_grad_() if requires_grad else out
+    return value
 
 
-def zeros(
-    *size: Any,
-    dtype: dtype_type | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
+def _like(
+    name: str, input: Any, value: Any, dtype: Kind, device: Place, requires_grad: bool
 ) -> Tensor:
-    """A tensor of zeros of shape `size`."""
-    return full(
-        as_shape(size),
-        0,
-        dtype=dtype or dtypes.get_default_dtype(),
-        device=device,
-        requires_grad=requires_grad,
-    )
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
+    kind = as_dtype(dtype) or input.dtype
+    place = input.device if device is None else device
+    return _filled(tuple(input.shape), dtypes.element(value, kind), kind, place, requires_grad)
 
 
-def ones(
-    *size: Any,
-    dtype: dtype_type | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
+@op
+def zeros_like(
+    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of ones of shape `size`."""
-    return full(
-        as_shape(size),
-        1,
-        dtype=dtype or dtypes.get_default_dtype(),
-        device=device,
-        requires_grad=requires_grad,
-    )
+    """Zeros of input's shape, and of its dtype and device unless told otherwise."""
+    return _like("zeros_like", input, 0, dtype, device, requires_grad)
 
 
-def arange(
-    start: float,
-    end: float | None = None,
-    step: float = 1,
+@op
+def ones_like(
+    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of input's shape, and of its dtype and device unless told otherwise."""
+    return _like("ones_like", input, 1, dtype, device, requires_grad)
+
+
+@op
+def empty_like(
+    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+) -> Tensor:
+    """`empty` of input's shape, and of its dtype and device unless told otherwise."""
+    return _like("empty_like", input, 0, dtype, device, requires_grad)
+
+
+@op
+def full_like(
+    input: Tensor,
+    fill_value: Number,
     *,
-    dtype: dtype_type | None = None,
+    dtype: Kind = None,
     device: Place = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`start`, `start + step`, … below `end`; `arange(n)` counts from 0."""
+    """`full` of input's shape, and of its dtype and device unless told otherwise."""
+    value = _as_number("full_like", "fill_value", fill_value)
+    return _like("full_like", input, value, dtype, device, requires_grad)
+
+
+@op
+def arange(
+    start: Number = 0,
+    end: Number | None = None,
+    step: Number = 1,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`start`, `start + step`, … up to and without `end`; `arange(n)` counts from 0.
+
+    Raises:
+        RuntimeError: `step` is 0, leads away from `end`, or a bound is not finite.
+    """
     if end is None:
         start, end = 0, start
-    if step == 0:
+    first, last, by = (_as_number("arange", "end", x) for x in (start, end, step))
+    kind = as_dtype(dtype) or dtypes.of_number(first + last + by)
+    if not (isfinite(first) and isfinite(last)):
+        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if kind is dtypes.int64:
+        first, last, by = int(first), int(last), int(by)
+    if by == 0:
         raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
+    if (last - first) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype is None:
-        floats = any(isinstance(x, float) for x in (start, end, step))
-        dtype = dtypes.get_default_dtype() if floats else dtypes.int64
-    size = ceil((end - start) / step)
-    out = dispatch.source(p.arange, (start, step), (size, dtype), _device(device))
-    return out.requires_grad_() if requires_grad else out
+    exact = isinstance(last - first, int) and isinstance(by, int)
+    size = -((first - last) // by) if exact else ceil((last - first) / by)
+    if kind.category == dtypes.INT:
+        first, by = int(first), int(by)
+    out = dispatch.source(p.arange, (first, by), (size, kind), as_device(device))
+    return as_leaf(out, requires_grad)
 
 
-def new_full(self: Tensor, size: Any, fill_value: Any, **kwargs: Any) -> Tensor:
+def _spaced(start: Number, end: Number, steps: int, kind: dtype_type) -> Any:
+    """The values of `linspace` as an array, from both ends to the middle so that both are exact."""
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, given {steps}")
+    first = _as_number("linspace", "start", start)
+    last = _as_number("linspace", "end", end)
+    wide = np.dtype(kind.name if kind.is_floating_point else "float64").type
+    step = wide(last - first) / wide(max(steps - 1, 1))
+    k = np.arange(steps, dtype=wide)
+    rising = wide(first) + step * k
+    falling = wide(last) - step * k[::-1]
+    return np.where(k < steps // 2 + (steps == 1), rising, falling)
+
+
+@op
+def linspace(
+    start: Number,
+    end: Number,
+    steps: int,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` numbers in equal distances from `start` to `end`, both included."""
+    kind = as_dtype(dtype) or dtypes.get_default_dtype()
+    values = _spaced(start, end, steps, kind)
+    return tensor(values, dtype=kind, device=device, requires_grad=requires_grad)
+
+
+@op
+def logspace(
+    start: Number,
+    end: Number,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`base` to the powers of `linspace(start, end, steps)`."""
+    kind = as_dtype(dtype) or dtypes.get_default_dtype()
+    values = np.power(np.float64(base), _spaced(start, end, steps, dtypes.float64))
+    return tensor(values, dtype=kind, device=device, requires_grad=requires_grad)
+
+
+@op
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The n by m matrix (m is n unless given) with ones on its diagonal and zeros elsewhere."""
+    rows, columns = as_size("eye", (n, n if m is None else m))
+    kind = as_dtype(dtype) or dtypes.get_default_dtype()
+    diagonal = arange(rows, device=device).unsqueeze(1) == arange(columns, device=device)
+    return as_leaf(diagonal.to(kind), requires_grad)
+
+
+@op("nn.functional.one_hot")
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """A last dim of size `num_classes` with 1 at the index that the int64 tensor had, else 0.
+
+    Args:
+        tensor: indices.
+        num_classes: -1 for one more than the largest index.
+
+    Raises:
+        RuntimeError: the tensor is not int64, or on cpu an index is out of range.
+    """
+    if tensor.dtype is not dtypes.int64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if num_classes == -1 or tensor.device.type == "cpu":
+        num_classes = _checked_classes(dispatch.to_host(tensor), num_classes)
+    classes = arange(num_classes, device=tensor.device)
+    return (tensor.unsqueeze(-1) == classes).to(dtypes.int64)
+
+
+def _checked_classes(indices: Any, num_classes: int) -> int:
+    if indices.size == 0:
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        return num_classes
+    if indices.min() < 0:
+        raise RuntimeError("Class values must be non-negative.")
+    largest = int(indices.max())
+    if num_classes == -1:
+        return largest + 1
+    if num_classes <= largest:
+        raise RuntimeError(
+            f"Class values must be smaller than num_classes: {largest} and {num_classes}."
+        )
+    return num_classes
+
+
+def _own(self: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with this tensor's dtype and device for those left out."""
+    for name, own in (("dtype", self.dtype), ("device", self.device)):
+        if options.get(name) is None:
+            options[name] = own
+    return options
+
+
+def new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
+    """`tensor` with this tensor's dtype and device unless told otherwise."""
+    return tensor(data, **_own(self, options))
+
+
+def new_full(self: Tensor, size: Sequence[int], fill_value: Number, **options: Any) -> Tensor:
     """`full` with this tensor's dtype and device unless told otherwise."""
-    return full(size, fill_value, **{"dtype": self.dtype, "device": self.device} | kwargs)
+    return full(size, fill_value, **_own(self, options))
 
 
-def new_zeros(self: Tensor, *size: Any, **kwargs: Any) -> Tensor:
+def new_zeros(self: Tensor, *size: Any, **options: Any) -> Tensor:
     """`zeros` with this tensor's dtype and device unless told otherwise."""
-    return new_full(self, as_shape(size), 0, **kwargs)
+    return zeros(*size, **_own(self, options))
 
 
-def new_ones(self: Tensor, *size: Any, **kwargs: Any) -> Tensor:
+def new_ones(self: Tensor, *size: Any, **options: Any) -> Tensor:
     """`ones` with this tensor's dtype and device unless told otherwise."""
-    return new_full(self, as_shape(size), 1, **kwargs)
+    return ones(*size, **_own(self, options))
+
+
+def new_empty(self: Tensor, *size: Any, **options: Any) -> Tensor:
+    """`empty` with this tensor's dtype and device unless told otherwise."""
+    return empty(*size, **_own(self, options))
 
 
 # tensor.py is below this module, so the creating methods are given to the class here.
-for _method in (new_full, new_zeros, new_ones):
+for _method in (new_tensor, new_full, new_zeros, new_ones, new_empty):
     setattr(Tensor, _method.__name__, _method)

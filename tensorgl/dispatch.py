@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import Memory, Node, Rule, TensorBase, Vjp, mode, record
 from tensorgl.avals import NUMBER, Aval, aval, device
@@ -55,6 +56,9 @@ def set_tensor_type(tensor_type: Any) -> None:
 def forget() -> None:
     """Drop what is memoised; needed when the default dtype changes."""
     _memo.clear()
+
+
+dtypes.on_default_change.append(forget)
 
 
 def _miss(

@@ -6,7 +6,9 @@ three `weak` dtypes: it decides the result only where its category is higher tha
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from collections.abc import Callable
+from typing import Any, Final
 
 __all__ = [
     "bool",
@@ -61,7 +63,7 @@ class dtype:
         return f"tensorgl.{self.name}"
 
     def __reduce__(self) -> str:  # pickled and copied by name, so that identity survives
-        return self.name if self.name != "bool" else "bool"
+        return self.name
 
     def __copy__(self) -> dtype:
         return self
@@ -89,6 +91,8 @@ ALL: Final = (float64, float32, float16, int64, int32, int16, int8, uint8, bool)
 BY_NAME: Final = {d.name: d for d in ALL}
 
 _default = float32
+on_default_change: list[Callable[[], None]] = []
+"""Called when the default dtype changes, as promotions that were memoised no longer hold."""
 
 
 def get_default_dtype() -> dtype:
@@ -100,8 +104,12 @@ def set_default_dtype(d: dtype) -> None:
     """Make `d`, a floating-point dtype, the dtype of new floating-point tensors."""
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(f"set_default_dtype: expected a floating-point dtype, given {d}")
+        raise TypeError(
+            f"only floating-point types are supported as the default type, given {d!r}"
+        )
     _default = d
+    for forget in on_default_change:
+        forget()
 
 
 def strong(d: dtype) -> dtype:
@@ -109,6 +117,33 @@ def strong(d: dtype) -> dtype:
     if not d.weak:
         return d
     return (bool, int64, _default)[d.category]
+
+
+def of_number(value: Any) -> dtype:
+    """The dtype of a Python number alone."""
+    if isinstance(value, _bool):
+        return bool
+    return int64 if isinstance(value, _int) else _default
+
+
+def element(value: Any, d: dtype) -> Any:
+    """A Python number as an element of dtype `d`; a negative one wraps in uint8.
+
+    Raises:
+        RuntimeError: it is too large for the dtype, or no number of its category.
+    """
+    if d.category == BOOL:
+        return value != 0
+    if d.category == FLOAT:
+        if not math.isfinite(value) or abs(value) <= finfo(d).max:
+            return value
+    elif math.isfinite(value):
+        limits, whole = iinfo(d), _int(value)
+        if limits.min <= whole <= limits.max:
+            return whole
+        if not d.is_signed and 0 < -whole <= limits.max:
+            return whole + limits.max + 1
+    raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:
@@ -150,7 +185,7 @@ class iinfo:
 
     def __init__(self, d: dtype) -> None:
         if d.category != INT:
-            raise TypeError(f"iinfo: expected an integer dtype, given {d}")
+            raise TypeError(f"iinfo() requires an integer input type, given {d}; use finfo for floats")
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.min = -(1 << (self.bits - 1)) if d.is_signed else 0
@@ -168,7 +203,9 @@ class finfo:
     def __init__(self, d: dtype | None = None) -> None:
         d = d or _default
         if not d.is_floating_point:
-            raise TypeError(f"finfo: expected a floating-point dtype, given {d}")
+            raise TypeError(
+                f"finfo() requires a floating point input type, given {d}; use iinfo for integers"
+            )
         mantissa, exponent, digits = self._mantissa[d.itemsize]
         self.dtype = d.name
         self.bits = d.itemsize * 8

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tensorgl import dispatch, dtypes
+from tensorgl.avals import NUMBER
 from tensorgl.avals import device as device_type
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.primitives import promote
 from tensorgl.tensor import Tensor
 
 __all__ = [
@@ -21,13 +22,17 @@ __all__ = [
     "from_dlpack",
     "from_numpy",
     "frombuffer",
+    "is_floating_point",
+    "is_tensor",
+    "numel",
+    "result_type",
     "tensor",
 ]
 
 Place = str | device_type | None
 Kind = dtype_type | type | None
 
-_SEQUENCES = (Sequence, range, deque)
+_SEQUENCES = (list, tuple, range)
 _NUMPY_KINDS = dtypes.BY_NAME | {"bool_": dtypes.bool}
 _PYTHON = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool}
 
@@ -139,7 +144,8 @@ def _array(data: Any) -> tuple[Any, dtype_type]:
         return np.asarray(data), _kind_of(data)
     if isinstance(data, str | bytes):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
-    if isinstance(data, _SEQUENCES):
+    if isinstance(data, Sequence):
+        data = data if isinstance(data, _SEQUENCES) else list(data)
         leaves = _leaf_types(data)
         if any(issubclass(t, Tensor) for t in leaves):
             data = _without_tensors(data)
@@ -234,15 +240,11 @@ def _check_range(array: Any, kind: dtype_type) -> None:
 
 def as_tensor(data: Any, dtype: Kind = None, device: Place = None) -> Tensor:
     """`data` as a tensor, sharing its memory and history where dtype and device allow it."""
-    return _without_copy(data, as_dtype(dtype), None if device is None else as_device(device))
-
-
-def _without_copy(data: Any, dtype: dtype_type | None, device: device_type | None) -> Tensor:
     if isinstance(data, np.ndarray):
         data = from_numpy(data)
     elif not isinstance(data, Tensor):
         return tensor(data, dtype=dtype, device=device)
-    return data.to(device or data.device, dtype or data.dtype)
+    return data.to(data.device if device is None else device, as_dtype(dtype, data.dtype))
 
 
 def asarray(
@@ -265,23 +267,22 @@ def asarray(
     Raises:
         ValueError: `copy` is false and a copy is needed.
     """
-    shared = isinstance(obj, Tensor | np.ndarray)
-    if not shared and hasattr(obj, "__dlpack__"):
-        obj, shared = from_dlpack(obj), True
+    if not isinstance(obj, Tensor | np.ndarray) and hasattr(obj, "__dlpack__"):
+        obj = from_dlpack(obj)
+    if copy:
+        return tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
     out = as_tensor(obj, dtype, device)
     if copy is False:
-        if not shared:
+        if not isinstance(obj, Tensor | np.ndarray):
             raise ValueError("can't alias arbitrary sequence into a tensor.")
         own = obj.dtype if isinstance(obj, Tensor) else _kind_of(obj)
         if out.dtype is not own:
             raise ValueError(
                 f"can't alias tensor with dtype '{own.title}' into dtype '{out.dtype.title}'."
             )
-    elif copy and shared and out is obj or copy and isinstance(obj, np.ndarray):
-        out = out.clone()
-    if requires_grad and out._node is None:
-        return as_leaf(out.detach(), True)
-    return out if requires_grad else out.detach()
+    if not requires_grad:
+        return out.detach()
+    return out if out._requires_grad else as_leaf(out.detach(), True)
 
 
 def frombuffer(
@@ -321,3 +322,25 @@ def frombuffer(
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor on cpu over the memory of another library's tensor."""
     return from_numpy(np.from_dlpack(ext_tensor))
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether it is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype of a tensor is a floating-point one."""
+    return input.is_floating_point()
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements of a tensor."""
+    return input.numel()
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtype_type:
+    """The dtype of an arithmetic result of two tensors or numbers."""
+    return promote(
+        tuple(x._aval if isinstance(x, Tensor) else NUMBER[type(x)] for x in (tensor1, tensor2))
+    )

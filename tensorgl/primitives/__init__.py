@@ -8,6 +8,7 @@ from tensorgl.primitives.contraction import *
 from tensorgl.primitives.core import TABLE, Primitive, Result
 from tensorgl.primitives.elementwise import *
 from tensorgl.primitives.indexing import *
+from tensorgl.primitives.linalg import *
 from tensorgl.primitives.movement import *
 from tensorgl.primitives.random import *
 from tensorgl.primitives.reduction import *

@@ -35,10 +35,18 @@ def _same_dtype(name: str, avals: Avals) -> dtypes.dtype:
 def _matmul(avals: Avals) -> Result:
     """Both operands have at least two dims; the others broadcast."""
     a, b = avals
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}; "
+            "cast one with .to(dtype)"
+        )
+    if a.dtype is dtypes.bool:
+        raise NotImplementedError("matmul: not implemented for 'Bool'; cast with .int()")
     if a.shape[-1] != b.shape[-2]:
-        raise RuntimeError(f"matmul: inner sizes differ: {tuple(a.shape)} @ {tuple(b.shape)}")
+        left, right = ("x".join(map(str, s)) for s in (a.shape, b.shape))
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({left} and {right})")
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return Result((*batch, a.shape[-2], b.shape[-1]), _same_dtype("matmul", avals))
+    return Result((*batch, a.shape[-2], b.shape[-1]), a.dtype)
 
 
 def conv_size(n: int, k: int, stride: int, padding: tuple[int, int], dilation: int) -> int:

@@ -32,14 +32,14 @@ def _check_index(name: str, index: Aval) -> None:
         )
 
 
-def _take(avals: Avals, dim: int, wrap: bool = False) -> Result:
+def _take(avals: Avals, dim: int, wrap: bool) -> Result:
     """Input with `dim` replaced by the dims of the index."""
     x, index = avals
     _check_index("index_select", index)
     return Result((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]), x.dtype)
 
 
-def _put(avals: Avals, dim: int, wrap: bool = False) -> Result:
+def _put(avals: Avals, dim: int, wrap: bool) -> Result:
     """Input with source's slices added to (`put_add`) or written over (`put`) those at index."""
     x, index, source = avals
     _check_index("index_add", index)

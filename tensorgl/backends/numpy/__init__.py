@@ -19,6 +19,7 @@ from tensorgl.backends.numpy import (
     contraction,  # noqa: F401  (imported to register their kernels)
     elementwise,  # noqa: F401
     indexing,  # noqa: F401
+    linalg,  # noqa: F401
     movement,  # noqa: F401
     random,  # noqa: F401
     reduction,  # noqa: F401

@@ -2,83 +2,254 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel, ufuncs
+from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE, Kernel, factory, kernel, ufuncs
+
+LARGE = 1 << 14  # elements from which on passes over memory cost more than calls
 
 ufuncs(
     abs=np.abs,
     acos=np.arccos,
     acosh=np.arccosh,
-    add=np.add,
     asin=np.arcsin,
     asinh=np.arcsinh,
     atan=np.arctan,
-    atan2=np.arctan2,
     atanh=np.arctanh,
-    bitwise_and=np.bitwise_and,
-    bitwise_left_shift=np.left_shift,
     bitwise_not=np.bitwise_not,
-    bitwise_or=np.bitwise_or,
-    bitwise_right_shift=np.right_shift,
-    bitwise_xor=np.bitwise_xor,
-    ceil=np.ceil,
     cos=np.cos,
     cosh=np.cosh,
-    div=np.divide,
-    eq=np.equal,
     exp=np.exp,
     exp2=np.exp2,
     expm1=np.expm1,
-    floor=np.floor,
-    floor_divide=np.floor_divide,
-    fmod=np.fmod,
     isnan=np.isnan,
-    le=np.less_equal,
     log=np.log,
     log10=np.log10,
     log1p=np.log1p,
     log2=np.log2,
     logical_not=np.logical_not,
+    neg=np.negative,
+    reciprocal=np.reciprocal,
+    sin=np.sin,
+    sinh=np.sinh,
+    sqrt=np.sqrt,
+    tan=np.tan,
+    tanh=np.tanh,
+)
+
+
+def array_of(d: Any) -> Callable[[Any], Any]:
+    """A function from a Python number to a 0-d array of numpy dtype `d`; integers wrap around."""
+    array = np.array
+    if d.kind == "f":
+        return lambda number: array(number, d)
+
+    def wrapped(number: Any) -> Any:
+        try:
+            return array(number, d)
+        except OverflowError:
+            return array(number, np.int64).astype(d)
+
+    return wrapped
+
+
+def with_numbers(run: Kernel, avals: tuple[Aval, ...]) -> Kernel:
+    """`run` of two operands, given arrays only: a Python number becomes a 0-d array.
+
+    numpy's ufuncs take numbers too, but convert them more slowly and do not wrap integers around.
+    """
+    a, b = avals
+    if b.dtype.weak:
+        convert = array_of(NUMPY_DTYPE[a.dtype])
+        return lambda x, y: run(x, convert(y))
+    if a.dtype.weak:
+        convert = array_of(NUMPY_DTYPE[b.dtype])
+        return lambda x, y: run(convert(x), y)
+    return run
+
+
+def _binary(**by_name: Kernel) -> None:
+    for name, run in by_name.items():
+        KERNELS[name] = lambda avals, params, out, run=run: with_numbers(run, avals)
+
+
+_binary(
+    add=np.add,
+    atan2=np.arctan2,
+    bitwise_and=np.bitwise_and,
+    bitwise_left_shift=np.left_shift,
+    bitwise_or=np.bitwise_or,
+    bitwise_right_shift=np.right_shift,
+    bitwise_xor=np.bitwise_xor,
+    div=np.divide,
+    eq=np.equal,
+    gcd=np.gcd,
+    hypot=np.hypot,
+    le=np.less_equal,
     lt=np.less,
     maximum=np.maximum,
     minimum=np.minimum,
     mul=np.multiply,
     ne=np.not_equal,
-    neg=np.negative,
     nextafter=np.nextafter,
-    pow=np.power,
-    reciprocal=np.reciprocal,
-    remainder=np.remainder,
-    round=np.round,
-    sign=np.sign,
-    sin=np.sin,
-    sinh=np.sinh,
-    sqrt=np.sqrt,
     sub=np.subtract,
-    tan=np.tan,
-    tanh=np.tanh,
-    trunc=np.trunc,
 )
 
 
-@kernel
-def rsqrt(x: Any) -> Any:
-    return np.reciprocal(np.sqrt(x))
-
-
-@kernel
-def sigmoid(x: Any) -> Any:
-    return np.reciprocal(1 + np.exp(-x))
+def _rounding(**by_name: Kernel) -> None:
+    """Kernels that leave integers as they are."""
+    for name, run in by_name.items():
+        KERNELS[name] = lambda avals, params, out, run=run: (
+            run if out.dtype.is_floating_point else copy
+        )
 
 
 @kernel
 def copy(x: Any) -> Any:
     return np.array(x, order="C")
+
+
+_rounding(ceil=np.ceil, floor=np.floor, round=np.rint, trunc=np.trunc)
+
+
+def _divided(**by_name: Kernel) -> None:
+    """Kernels that raise PyTorch's error where an integer is divided by zero."""
+    for name, run in by_name.items():
+
+        def checked(x: Any, y: Any, run: Kernel = run) -> Any:
+            if not y.all():
+                raise RuntimeError("ZeroDivisionError")
+            return run(x, y)
+
+        KERNELS[name] = lambda avals, params, out, run=run, checked=checked: with_numbers(
+            run if out.dtype.is_floating_point else checked, avals
+        )
+
+
+_divided(floor_divide=np.floor_divide, fmod=np.fmod, remainder=np.remainder)
+
+
+@factory
+def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    if out.dtype.category == 0:
+        return copy
+    if not out.dtype.is_floating_point:
+        return np.sign
+    d = NUMPY_DTYPE[out.dtype]
+
+    def run(x: Any) -> Any:  # quicker than np.sign, and 0 for NaN as in PyTorch
+        difference = np.greater(x, 0).view(np.int8) - np.less(x, 0).view(np.int8)
+        return difference.astype(d)
+
+    return run
+
+
+@factory
+def signbit(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    if avals[0].dtype.is_floating_point:
+        return np.signbit
+    return lambda x: np.less(x, 0)
+
+
+def fresh(function: Kernel) -> Kernel:
+    """Register a kernel of one operand that works on its own intermediate result by `out=`.
+
+    It is given arrays of at least one dim (of a 0-d one numpy's results are no arrays), and half
+    precision as single.
+    """
+
+    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+        run = function
+        if out.dtype.itemsize == 2:
+            run = lambda x: function(x.astype(np.float32)).astype(np.float16)  # noqa: E731
+        if out.ndim == 0:
+            return lambda x: run(x.reshape(1)).reshape(())
+        return run
+
+    KERNELS[function.__name__] = make
+    return function
+
+
+ONE = np.array(1, np.int8)  # an array, since a Python number takes numpy's slow path
+
+
+@fresh
+def rsqrt(x: Any) -> Any:
+    out = np.sqrt(x)
+    return np.divide(ONE, out, out=out)
+
+
+@fresh
+def sigmoid(x: Any) -> Any:
+    out = np.negative(x)
+    np.exp(out, out=out)
+    out += ONE
+    return np.divide(ONE, out, out=out)
+
+
+@factory
+def pow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    run = np.power if out.dtype.is_floating_point else _integer_power
+    general = with_numbers(run, avals)
+    if not avals[1].dtype.weak:
+        return general
+    quick = _FLOAT_POWERS if out.dtype.is_floating_point else _INTEGER_POWERS
+
+    def by_number(x: Any, exponent: Any) -> Any:
+        special = quick.get(exponent)
+        return general(x, exponent) if special is None else special(x)
+
+    return by_number
+
+
+_INTEGER_POWERS: dict[Any, Kernel] = {1: copy, 2: np.square, 3: lambda x: np.square(x) * x}
+_FLOAT_POWERS = _INTEGER_POWERS | {
+    0.5: np.sqrt,
+    -0.5: lambda x: np.reciprocal(np.sqrt(x)),
+    -1: np.reciprocal,
+    -2: lambda x: np.reciprocal(np.square(x)),
+}
+
+
+def _integer_power(x: Any, exponent: Any) -> Any:
+    """A negative power is the quotient rounded towards zero: 0, but for bases 1 and -1."""
+    negative = np.less(exponent, 0)
+    if not negative.any():
+        return np.power(x, exponent)
+    out = np.power(x, np.where(negative, exponent & 1, exponent))  # exact for 1 and -1
+    return np.where(negative & (np.abs(x) != 1), np.zeros((), x.dtype), out)
+
+
+@factory
+def clamp(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    low, high = _bound(avals[1], out), _bound(avals[2], out)
+    if out.size < LARGE:
+        return lambda x, a, b: np.minimum(np.maximum(x, low(a)), high(b))
+    return lambda x, a, b: np.clip(x, low(a), high(b))
+
+
+@factory
+def clamp_min(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    low = _bound(avals[1], out)
+    if out.size < LARGE or not (out.dtype.is_floating_point and avals[1].dtype.weak):
+        return lambda x, a: np.maximum(x, low(a))
+    return lambda x, a: np.clip(x, low(a), np.inf)  # thrice as fast as maximum with a scalar
+
+
+@factory
+def clamp_max(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    high = _bound(avals[1], out)
+    if out.size < LARGE or not (out.dtype.is_floating_point and avals[1].dtype.weak):
+        return lambda x, b: np.minimum(x, high(b))
+    return lambda x, b: np.clip(x, -np.inf, high(b))
+
+
+def _bound(a: Aval, out: Aval) -> Callable[[Any], Any]:
+    return array_of(NUMPY_DTYPE[out.dtype]) if a.dtype.weak else lambda bound: bound
 
 
 @factory
@@ -89,21 +260,22 @@ def cast(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
 
 @factory
 def where(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    d = NUMPY_DTYPE[out.dtype]
-    if out.size < 1024:
-        return lambda condition, a, b: np.where(condition, np.asarray(a, d), np.asarray(b, d))
-    return partial(_select, d, np.dtype(f"i{d.itemsize}"))
+    first, second = _bound(avals[1], out), _bound(avals[2], out)
+    if out.size < LARGE or out.dtype.itemsize == 1:
+        return lambda condition, a, b: np.where(condition, first(a), second(b))
+    bits = np.dtype(f"i{out.dtype.itemsize}")
 
+    def run(condition: Any, a: Any, b: Any) -> Any:
+        # np.where branches, which is slow where the condition is irregular: blend bits instead.
+        condition = condition.view(np.int8)
+        a, b = first(a).view(bits), second(b).view(bits)
+        if b.ndim == 0 and not b:
+            return np.multiply(a, condition).view(NUMPY_DTYPE[out.dtype])
+        picked = np.bitwise_xor(a, b)
+        if picked.shape != out.shape:
+            return np.bitwise_xor(picked * condition, b).view(NUMPY_DTYPE[out.dtype])
+        picked *= condition
+        picked ^= b
+        return picked.view(NUMPY_DTYPE[out.dtype])
 
-def _select(d: Any, bits: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Choose by bit masks: np.where branches at each element, eight times slower on random masks."""
-    a, b = np.asarray(a, d).view(bits), np.asarray(b, d).view(bits)
-    mask = condition.view(np.int8).astype(bits)
-    np.negative(mask, out=mask)
-    if b.ndim == 0 and not b:
-        return (a & mask).view(d)
-    if a.ndim == 0 and not a:
-        return (b & np.invert(mask, out=mask)).view(d)
-    mask = (a ^ b) & mask
-    mask ^= b
-    return mask.view(d)
+    return run

@@ -1,0 +1,1 @@
+"""Scripts to run, read and change; each also runs in the browser's gallery."""

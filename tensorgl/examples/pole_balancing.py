@@ -1,0 +1,112 @@
+"""Reinforcement learning: a network learns to balance a pole on a cart.
+
+Policy gradient with a learned baseline (REINFORCE), on a batch of carts simulated in numpy.
+
+Sources: Barto, Sutton and Anderson 1983 (the task and its constants); Williams 1992 (REINFORCE).
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from tqdm import trange
+
+import tensorgl as tg
+from tensorgl import nn
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend)
+
+CARTS, LIMIT, DISCOUNT = 16, 200, 0.98
+
+
+class Carts:
+    """Carts with a pole, each pushed left or right every 20 ms until its pole falls.
+
+    The state is (CARTS, 4): place in m, speed, angle in rad, angular speed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self) -> np.ndarray:
+        self.state = self.rng.uniform(-0.05, 0.05, (CARTS, 4))
+        return self.state.astype(np.float32)
+
+    def step(self, push_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The next state, and which poles still stand."""
+        x, v, angle, spin = self.state.T
+        gravity, cart, pole, half, force = 9.8, 1.0, 0.1, 0.5, np.where(push_right, 10.0, -10.0)
+        sine, cosine = np.sin(angle), np.cos(angle)
+        pull = (force + pole * half * spin**2 * sine) / (cart + pole)
+        inertia = half * (4 / 3 - pole * cosine**2 / (cart + pole))
+        turn = (gravity * sine - cosine * pull) / inertia
+        push = pull - pole * half * turn * cosine / (cart + pole)
+        change = np.stack([v, push, spin, turn], axis=1)
+        self.state = self.state + 0.02 * change
+        stands = (np.abs(self.state[:, 0]) < 2.4) & (np.abs(self.state[:, 2]) < np.radians(12))
+        return self.state.astype(np.float32), stands
+
+
+def episode(policy: nn.Module, carts: Carts) -> tuple[tg.Tensor, tg.Tensor, np.ndarray]:
+    """States (T, CARTS, 4), pushes (T, CARTS), and which poles stood before each push."""
+    state, alive = carts.reset(), np.ones(CARTS, bool)
+    states, pushes, standing = [], [], []
+    while alive.any() and len(states) < LIMIT:
+        with tg.no_grad():
+            chance = policy(tg.from_numpy(state)).squeeze(1).sigmoid()
+        push = tg.bernoulli(chance)
+        states.append(tg.from_numpy(state))
+        pushes.append(push)
+        standing.append(alive)
+        state, stands = carts.step(push.numpy() > 0)
+        alive = alive & stands
+    return tg.stack(states), tg.stack(pushes), np.stack(standing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=120)
+    parser.add_argument("--out", type=Path, default=Path("demo-output"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tg.manual_seed(0)
+    carts = Carts(seed=0)
+    policy = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
+    value = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
+    optimizer = tg.optim.Adam([*policy.parameters(), *value.parameters()], lr=1e-2)
+    lengths = []
+    bar = trange(options.rounds, desc="training")
+    for _ in bar:
+        states, pushes, standing = episode(policy, carts)
+        returns = np.zeros(standing.shape, np.float32)
+        ahead = np.zeros(CARTS, np.float32)
+        for t in reversed(range(len(standing))):
+            ahead = standing[t] * (1 + DISCOUNT * ahead)
+            returns[t] = ahead
+        target, mask = tg.from_numpy(returns), tg.from_numpy(standing.astype(np.float32))
+        expected = value(states).squeeze(2)
+        advantage = (target - expected.detach()) * mask
+        advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)
+        logits = policy(states).squeeze(2)
+        surprise = nn.functional.binary_cross_entropy_with_logits(logits, pushes, reduction="none")
+        loss = (surprise * advantage).sum() / mask.sum()
+        loss = loss + 0.001 * ((expected - target).square() * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        lengths.append(standing.sum(0).mean())
+        bar.set_postfix(steps=f"{lengths[-1]:.0f}")
+    print(
+        f"first rounds: {np.mean(lengths[:5]):.0f} steps; last: {np.mean(lengths[-5:]):.0f} of {LIMIT}"
+    )
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot(lengths)
+    axes.set(xlabel="round", ylabel="steps until the pole falls", ylim=(0, LIMIT + 5))
+    figure.savefig(options.out / "pole-balancing.png", dpi=120)
+    print(f"picture: {options.out / 'pole-balancing.png'}")
+
+
+if __name__ == "__main__":
+    main()
