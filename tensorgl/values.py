@@ -13,7 +13,7 @@ from tensorgl import dispatch, dtypes
 from tensorgl.avals import NUMBER
 from tensorgl.avals import device as device_type
 from tensorgl.dtypes import dtype as dtype_type
-from tensorgl.primitives import promote
+from tensorgl.primitives.core import promote
 from tensorgl.tensor import Tensor
 
 __all__ = [

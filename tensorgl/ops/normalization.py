@@ -17,7 +17,7 @@ from tensorgl.dtypes import finfo
 from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.movement import as_shape, reshape
 from tensorgl.ops.reduction import mean, sum
-from tensorgl.ops.support import computes_in_single, float_only
+from tensorgl.ops.support import computes_in_single
 
 __all__ = [
     "batch_norm",
@@ -124,6 +124,7 @@ def _unit_power(input: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor]:
 
 
 @op
+@computes_in_single
 def rms_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -137,13 +138,7 @@ def rms_norm(
         weight: of shape `normalized_shape`.
         eps: default: the machine epsilon of the dtype that it computes in.
     """
-    float_only("rms_norm", input)
-    return _rms_norm(input, normalized_shape, weight, eps)
-
-
-@computes_in_single
-def _rms_norm(input: Tensor, shape: Any, weight: Tensor | None, eps: float | None) -> Tensor:
-    dims = _trailing("rms_norm", input, shape, weight)
+    dims = _trailing("rms_norm", input, normalized_shape, weight)
     eps = finfo(input.dtype).eps if eps is None else eps
     return _affine(_unit_power(input, dims, eps)[0], weight, None)
 
@@ -170,21 +165,21 @@ def _update(running: Tensor | None, batch: Tensor, momentum: float) -> None:
 
 def _with_running(
     input: Tensor,
-    mean: Tensor | None,
+    centre: Tensor | None,
     var: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
 ) -> Tensor:
     """Normalise by known statistics: one scale and one shift a channel."""
-    if mean is None or var is None:
+    if centre is None or var is None:
         raise RuntimeError(
             "Expected running_mean and running_var to be defined when input statistics are not used"
         )
     scale = (var + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
+    shift = -centre * scale if bias is None else bias - centre * scale
     return input * _per_channel(scale, input.ndim) + _per_channel(shift, input.ndim)
 
 
