@@ -12,6 +12,7 @@ from tensorgl.ops.attention import *
 from tensorgl.ops.comparison import *
 from tensorgl.ops.conv import *
 from tensorgl.ops.decomposition import *
+from tensorgl.ops.einsum import *
 from tensorgl.ops.gathering import *
 from tensorgl.ops.indexing import *
 from tensorgl.ops.joining import *

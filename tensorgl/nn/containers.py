@@ -34,7 +34,7 @@ class _Row(Module):
     def __getitem__(self, index: int | slice) -> Any:
         modules = list(self._modules.values())
         if isinstance(index, slice):
-            return self._like(self, list(self._modules.items())[index])
+            return self._part(list(self._modules.items())[index])
         return modules[_position(index, len(modules))]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -50,9 +50,9 @@ class _Row(Module):
         self._modules.clear()
         self.extend(modules)
 
-    @staticmethod
-    def _like(row: Any, items: list[tuple[str, Any]]) -> Any:
-        raise NotImplementedError
+    def _part(self, items: list[tuple[str, Any]]) -> Any:
+        """A row of some of this one's modules."""
+        return type(self)(module for _, module in items)
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
@@ -107,17 +107,8 @@ class Sequential(_Row):
             input = module(input)  # type: ignore[misc]
         return input
 
-    @staticmethod
-    def _like(row: Any, items: list[tuple[str, Any]]) -> Any:
-        return type(row)(OrderedDict(items))
-
-    def _refill(self, modules: Iterable[Any]) -> None:
-        named = {id(m): name for name, m in self._modules.items()}
-        numbered = all(name.isdigit() for name in self._modules)
-        modules = list(modules)
-        self._modules.clear()
-        for k, module in enumerate(modules):
-            self.add_module(str(k) if numbered else named.get(id(module), str(k)), module)
+    def _part(self, items: list[tuple[str, Any]]) -> Any:
+        return type(self)(OrderedDict(items))
 
     def insert(self, index: int, module: Module) -> Self:
         """Put a module in before position `index`."""
@@ -157,10 +148,6 @@ class ModuleList(_Row):
         super().__init__()
         if modules is not None:
             self.extend(modules)
-
-    @staticmethod
-    def _like(row: Any, items: list[tuple[str, Any]]) -> Any:
-        return type(row)(module for _, module in items)
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])

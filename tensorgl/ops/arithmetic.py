@@ -1,104 +1,89 @@
-"""Arithmetic: sums, products, quotients, powers, rounding and bounds of one or two operands."""
+"""Arithmetic: sums, products, quotients and powers, signs, and the larger and smaller of two."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call1, call2, defvjp, op
+from tensorgl.autograd.graph import TensorBase
+from tensorgl.dispatch import call1, call2, defvjp, differentiable, op
+from tensorgl.dtypes import float64, result_type
+from tensorgl.ops.comparison import eq, ge, isnan, lt, ne, where
 
-__all__ = ["abs", "add", "div", "maximum", "minimum", "mul", "neg", "pow", "sign", "sub"]
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "addcdiv",
+    "addcmul",
+    "copysign",
+    "div",
+    "divide",
+    "float_power",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "lerp",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "neg",
+    "negative",
+    "positive",
+    "pow",
+    "reciprocal",
+    "remainder",
+    "rsub",
+    "sgn",
+    "sign",
+    "signbit",
+    "square",
+    "sub",
+    "subtract",
+    "true_divide",
+]
 
 Tensor = Any
+Number = float
+
+
+def flat(g: Tensor) -> Tensor:
+    """The gradient rule of a step function: zeros."""
+    return g.new_zeros(g.shape)
+
+
+def _scaled(input: Tensor, other: Tensor, alpha: Number) -> Tensor:
+    """`alpha * other`, where `alpha` must not change the dtype of `input + other`."""
+    tensors = [x for x in (input, other) if isinstance(x, TensorBase)]
+    if not any(x._aval.dtype.is_floating_point for x in tensors) and isinstance(alpha, float):
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
+    if isinstance(alpha, bool) and any(x._aval.dtype.category for x in tensors):
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(other, TensorBase) and not other._aval.dtype.category:
+        return where(other, alpha, 0) if alpha is not True else other
+    if isinstance(alpha, float) and isinstance(other, TensorBase):
+        return mul(other.to(result_type([x._aval.dtype for x in tensors], [], [])), alpha)
+    return mul(other, alpha) if isinstance(other, TensorBase) else other * alpha
 
 
 @op
-def add(input: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+def add(input: Tensor, other: Tensor, *, alpha: Number = 1) -> Tensor:
     """`input + alpha * other`, with broadcasting and promotion."""
-    return call2(p.add, input, other if alpha == 1 else mul(other, alpha))
+    return call2(p.add, input, other if alpha is 1 else _scaled(input, other, alpha))
 
 
 defvjp(p.add, input=lambda g: g, other=lambda g: g)
 
 
 @op
-def sub(input: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+def sub(input: Tensor, other: Tensor, *, alpha: Number = 1) -> Tensor:
     """`input - alpha * other`, with broadcasting and promotion."""
-    return call2(p.sub, input, other if alpha == 1 else mul(other, alpha))
+    return call2(p.sub, input, other if alpha is 1 else _scaled(input, other, alpha))
 
 
 defvjp(p.sub, input=lambda g: g, other=lambda g: -g)
-
-
-@op
-def mul(input: Tensor, other: Tensor) -> Tensor:
-    """`input * other`, with broadcasting and promotion."""
-    return call2(p.mul, input, other)
-
-
-defvjp(p.mul, input=lambda g, other: g * other, other=lambda g, input: g * input)
-
-
-@op
-def div(input: Tensor, other: Tensor, *, rounding_mode: str | None = None) -> Tensor:
-    """`input / other`; integers give the default float.
-
-    Args:
-        rounding_mode: None for true division, "trunc" towards zero, "floor" towards minus infinity.
-    """
-    if rounding_mode is None:
-        return call2(p.div, input, other)
-    if rounding_mode == "floor":
-        return call2(p.floor_divide, input, other)
-    raise RuntimeError(
-        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
-    )
-
-
-defvjp(
-    p.div,
-    input=lambda g, other: g / other,
-    other=lambda g, out, other: -g * out / other,
-)
-
-
-@op
-def neg(input: Tensor) -> Tensor:
-    """`-input`."""
-    return call1(p.neg, input)
-
-
-defvjp(p.neg, input=lambda g: -g)
-
-
-@op
-def abs(input: Tensor) -> Tensor:
-    """The absolute value; its gradient at 0 is 0."""
-    return call1(p.abs, input)
-
-
-defvjp(p.abs, input=lambda g, input: g * sign(input))
-
-
-@op
-def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1; its gradient is 0."""
-    return call1(p.sign, input)
-
-
-@op
-def pow(input: Tensor, exponent: Tensor) -> Tensor:
-    """`input ** exponent`, elementwise."""
-    return call2(p.pow, input, exponent)
-
-
-@op
-def maximum(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of two; NaN wins. Equal operands share the gradient evenly."""
-    return call2(p.maximum, input, other)
-
-
-@op
-def minimum(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of two; NaN wins. Equal operands share the gradient evenly."""
-    return call2(p.minimum, input, other)

@@ -13,9 +13,9 @@ from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call2, op
+from tensorgl.dispatch import call2, call_view, op
 from tensorgl.ops.arithmetic import mul
-from tensorgl.ops.movement import diagonal, permute, reshape
+from tensorgl.ops.movement import permute, reshape
 from tensorgl.ops.reduction import sum
 
 __all__ = ["einsum"]
@@ -33,7 +33,7 @@ def einsum(*args: Any) -> Tensor:
 
     Each dim of each operand has a letter; spaces do not count. The result has the letters after
     `->`, or without it those that occur once, in alphabetical order. A letter that occurs twice in
-    an operand takes its diagonal, and `...` stands for dims that broadcast.
+    an operand takes its and `...` stands for dims that broadcast.
 
     Args:
         args: the equation and its operands (or one list of them); or operands each followed by a
@@ -45,7 +45,9 @@ def einsum(*args: Any) -> Tensor:
     """
     equation, operands = _arguments(args)
     inputs, output = _parsed(equation, tuple(x.ndim for x in operands))
-    terms = [_without_repeats(x, n, k) for k, (x, n) in enumerate(zip(operands, inputs, strict=True))]
+    terms = [
+        _without_repeats(x, n, k) for k, (x, n) in enumerate(zip(operands, inputs, strict=True))
+    ]
     terms = _without_broadcast(terms)
     result, labels = terms[0]
     for k, (x, names) in enumerate(terms[1:], 2):
@@ -99,8 +101,8 @@ def _parsed(equation: str, ndims: tuple[int, ...]) -> tuple[tuple[Labels, ...], 
         letters = _checked(part, f"operand {k}").replace("...", "")
         if len(letters) != ndim and (len(letters) > ndim or "..." not in part):
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match "
-                f"the number of dimensions ({ndim}) for operand {k}"
+                f"einsum(): the number of subscripts in the equation ({len(letters)}) does not "
+                f"match the number of dimensions ({ndim}) for operand {k}"
                 + ("" if "..." in part else " and no ellipsis was given")
             )
         inputs.append(_labels(part, ndim - len(letters)))
@@ -152,10 +154,10 @@ def _without_repeats(x: Tensor, labels: Labels, operand: int) -> tuple[Tensor, L
         first = labels.index(label)
         if x.shape[first] != x.shape[second]:
             raise RuntimeError(
-                f"einsum(): subscript {label} is repeated for operand {operand} but the sizes don't "
-                f"match, {x.shape[second]} != {x.shape[first]}"
+                f"einsum(): subscript {label} is repeated for operand {operand} but the sizes "
+                f"don't match, {x.shape[second]} != {x.shape[first]}"
             )
-        x = diagonal(x, 0, first, second)
+        x = call_view(p.diagonal, x, (0, first, second))
         labels = (*(n for k, n in enumerate(labels) if k not in (first, second)), label)
     return x, labels
 
@@ -167,9 +169,10 @@ def _without_broadcast(terms: list[tuple[Tensor, Labels]]) -> list[tuple[Tensor,
         for label, n in zip(labels, x.shape, strict=True):
             known = sizes.get(label, 1)
             if known != 1 != n != known:
+                name = "..." if isinstance(label, int) else label
                 raise RuntimeError(
-                    f"einsum(): subscript {'...' if isinstance(label, int) else label} has size {n} "
-                    f"for operand {operand} which does not broadcast with previously seen size {known}"
+                    f"einsum(): subscript {name} has size {n} for operand {operand} which does not "
+                    f"broadcast with previously seen size {known}"
                 )
             sizes[label] = n if known == 1 else known
     result = []

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
+
+import numpy as np
 
 from tensorgl import primitives as p
 from tensorgl.autograd.engine import no_grad
-from tensorgl.dispatch import call1, call2, calln, differentiable, inplace, op
+from tensorgl.dispatch import (
+    call1,
+    call2,
+    calln,
+    differentiable,
+    from_host,
+    inplace,
+    op,
+    to_host,
+)
+from tensorgl.dtypes import bool as bool_
 from tensorgl.dtypes import int32, int64
-from tensorgl.ops.arithmetic import maximum, minimum
+from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import reshape, unsqueeze
 from tensorgl.ops.reduction import sum
@@ -19,10 +32,6 @@ __all__ = ["embedding", "embedding_bag", "one_hot"]
 Tensor = Any
 
 
-def _zeros(like: Tensor, *shape: int) -> Tensor:
-    return like.detach().new_zeros(shape)
-
-
 def _embedding_backward(
     g: Tensor, input: Tensor, shape: Any, padding_idx: int | None, by_frequency: bool
 ) -> Tensor:
@@ -30,12 +39,12 @@ def _embedding_backward(
     index = reshape(input, (input.numel(),))
     rows = reshape(g, (index.numel(), shape[1]))
     if by_frequency:
-        ones = _zeros(rows, index.numel()) + 1
-        count = calln(p.put_add, (_zeros(rows, shape[0]), index, ones), (0,))
+        ones = rows.new_ones(index.numel())
+        count = calln(p.put_add, (rows.new_zeros(shape[0]), index, ones), (0,))
         rows = rows / unsqueeze(call2(p.take, count, index, (0,)), 1)
     if padding_idx is not None:
         rows = where(unsqueeze(index == padding_idx, 1), 0, rows)
-    return calln(p.put_add, (_zeros(rows, *shape), index, rows), (0,))
+    return calln(p.put_add, (rows.new_zeros(shape), index, rows), (0,))
 
 
 @differentiable(
@@ -73,8 +82,8 @@ def _renormalise(input: Tensor, weight: Tensor, max_norm: float, norm_type: floa
     """Scale, in place, those rows that are looked up and whose norm is above `max_norm`."""
     with no_grad():
         index = reshape(input, (input.numel(),))
-        one = _zeros(weight, index.numel()) + 1
-        used = calln(p.put, (_zeros(weight, weight.shape[0]), index, one), (0,)) > 0
+        ones = weight.new_ones(index.numel())
+        used = calln(p.put, (weight.new_zeros(weight.shape[0]), index, ones), (0,)) > 0
         norm = weight.norm(norm_type, 1)
         factor = where(used.logical_and(norm > max_norm), max_norm / (norm + 1e-7), 1)
         inplace(weight, weight * unsqueeze(factor, 1))
@@ -117,3 +126,137 @@ def embedding(
 def _check_dense(sparse: bool) -> None:
     if sparse:
         raise NotImplementedError("embedding: sparse gradients are not supported; use sparse=False")
+
+
+@op
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or maximum of the rows of `weight` at each bag of indices; 0 for an empty bag.
+
+    Args:
+        input: (B, L), a bag a row; or (N,), cut into bags at `offsets`.
+        weight: (num_embeddings, embedding_dim).
+        offsets: (B,), where each bag starts; the first is 0.
+        mode: "sum", "mean" or "max".
+        per_sample_weights: of input's shape, factors of the rows in a sum.
+        include_last_offset: `offsets` has one more element, where the last bag ends.
+        padding_idx: indices that are left out of every bag.
+
+    Returns:
+        (B, embedding_dim).
+
+    Raises:
+        ValueError: the shapes of `input`, `offsets` and `per_sample_weights` or the mode do not fit.
+        NotImplementedError: weighted samples in another mode than "sum".
+    """
+    _check_bags(input, offsets, mode, per_sample_weights)
+    padding_idx = _check_table(input, weight, padding_idx)
+    rows = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    keep = None if padding_idx is None else input != padding_idx
+    if per_sample_weights is not None:
+        rows = rows * unsqueeze(per_sample_weights, -1)
+    if offsets is not None:
+        place, inside = _bags(offsets, input, include_last_offset)
+        rows = _gathered(rows, place)
+        keep = inside if keep is None else inside.logical_and(_gathered(keep, place))
+    return _combined(rows, keep if keep is None else unsqueeze(keep, -1), mode)
+
+
+def _check_bags(
+    input: Tensor, offsets: Tensor | None, mode: str, per_sample_weights: Tensor | None
+) -> None:
+    if input.ndim not in (1, 2):
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    if (offsets is None) != (input.ndim == 2):
+        raise ValueError(
+            "embedding_bag: a 2D input has a bag in each row and takes no offsets; a 1D input needs "
+            f"them. Given a {input.ndim}D input and offsets={'None' if offsets is None else 'Tensor'}"
+        )
+    if offsets is not None and offsets.ndim != 1:
+        raise ValueError(f"offsets has to be a 1D Tensor, given {offsets.ndim}D")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"mode has to be one of sum, mean or max, given {mode!r}")
+    if per_sample_weights is not None:
+        if mode != "sum":
+            raise NotImplementedError(
+                "embedding_bag: per_sample_weights is only supported for mode='sum' "
+                f"(got mode={mode!r})"
+            )
+        if per_sample_weights.shape != input.shape:
+            raise ValueError(
+                f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not "
+                f"None, then it must have the same shape as the input ({list(input.shape)})"
+            )
+
+
+def _bags(offsets: Tensor, input: Tensor, include_last: bool) -> tuple[Tensor, Tensor]:
+    """Where in `input` each element of each bag is, (B, longest), and which of them exist."""
+    size = input.numel()
+    bounds = np.append(to_host(offsets), [] if include_last else [size]).astype(np.int64)
+    starts, ends = bounds[:-1], bounds[1:]
+    if bounds[0] != 0 or (starts > size).any():
+        raise RuntimeError(
+            "embedding_bag: offsets must start from 0 and not be greater than input's length "
+            f"{size}, given {starts.tolist()}"
+        )
+    steps = np.arange(max((ends - starts).max(initial=0), 0))
+    places = starts[:, None] + steps
+    inside = places < ends[:, None]
+    places = np.where(inside, places, 0)
+    return from_host(places, int64, input.device), from_host(inside, bool_, input.device)
+
+
+def _gathered(x: Tensor, place: Tensor) -> Tensor:
+    rows = call2(p.take, x, reshape(place, (place.numel(),)), (0,))
+    return reshape(rows, (*place.shape, *x.shape[1:]))
+
+
+def _combined(rows: Tensor, keep: Tensor | None, mode: str) -> Tensor:
+    """Reduce (B, L, D) over L, leaving out what `keep`, (B, L, 1), does not name."""
+    length = rows.shape[1]
+    if mode == "max" and length:
+        if keep is None:
+            return rows.amax(1)
+        return where(sum(keep, 1) > 0, where(keep, rows, -inf).amax(1), 0)
+    total = sum(rows if keep is None else where(keep, rows, 0), 1)
+    if mode != "mean":
+        return total
+    return total / maximum(sum(keep, 1), 1) if keep is not None else total / max(length, 1)
+
+
+@op
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """(*) of int64 to (*, num_classes) of int64, 1 at each class and 0 elsewhere.
+
+    Args:
+        num_classes: default: the largest class plus one.
+
+    Raises:
+        RuntimeError: a value is negative or not below `num_classes`, or the dtype is not int64.
+    """
+    if tensor.dtype is not int64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    values = to_host(tensor)
+    if values.size == 0 and num_classes < 1:
+        raise RuntimeError("one_hot: Can not infer total number of classes from empty tensor.")
+    if values.min(initial=0) < 0:
+        raise RuntimeError("one_hot: Class values must be non-negative.")
+    top = int(values.max(initial=0))
+    if num_classes == -1:
+        num_classes = top + 1
+    elif top >= num_classes:
+        raise RuntimeError(
+            f"one_hot: Class values must be smaller than num_classes, given {top} and {num_classes}"
+        )
+    return (unsqueeze(tensor, -1) == positions(num_classes, tensor.device)).to(int64)

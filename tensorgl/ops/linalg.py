@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
-from tensorgl.dispatch import call2, defvjp, op
+from tensorgl.dispatch import call2, call_view, defvjp, op
 from tensorgl.ops.arithmetic import add, mul
 from tensorgl.ops.movement import (
-    diagonal,
     expand,
     permute,
     reshape,
@@ -146,8 +144,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     if input.shape != tensor.shape:
         n, m = input.shape[0], tensor.shape[0]
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number "
-            f"of elements, but got {n} and {m} elements respectively"
+            "dot: inconsistent tensor size, expected vectors with the same number of elements, but "
+            f"got {n} and {m} elements respectively"
         )
     return matmul(input, tensor)
 
@@ -185,7 +183,7 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 def _combined(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
-    """`beta * input + alpha * product` of the product's shape; input is not read where beta is 0."""
+    """`beta * input + alpha * product`, of the product's shape; beta 0 drops NaN in input."""
     if input.dtype is not product.dtype:
         raise RuntimeError(
             f"{name}: expected operands of one dtype, given {input.dtype.name} and "
@@ -247,9 +245,8 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over `dims`: the result has a's other dims, then b's.
 
-    Args:
-        dims: how many of a's last and b's first dims, or a list of a's dims and one of b's that
-            pair up in order. A dim of size 1 broadcasts.
+    `dims` is how many of a's last and b's first dims to pair, or a list of a's dims and one of b's
+    that pair up in order. A dim of size 1 broadcasts.
 
     Raises:
         RuntimeError: paired sizes differ, dims repeat, or dtypes differ.
@@ -311,4 +308,4 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     expect_ndim("trace", 2, input)
-    return sum(diagonal(input))
+    return sum(call_view(p.diagonal, input, (0, 0, 1)))

@@ -197,7 +197,7 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
 @op
 def reshape(input: Tensor, *sizes: int | Shape, shape: Shape | None = None) -> Tensor:
     """The same elements in another shape: a view where the memory allows it, else a copy."""
-    new = as_shape(sizes if shape is None else shape)
+    new = as_shape(sizes if shape is None else (shape,))
     params, direct = _reshape_plan(new, input._aval.shape, strides_of(input))
     return call_view(p.reshape, input if direct else clone(input), params)
 

@@ -12,6 +12,8 @@ from math import ceil, prod
 from secrets import randbits
 from typing import Any
 
+import numpy as np
+
 from tensorgl import dispatch, dtypes
 from tensorgl import primitives as p
 from tensorgl.avals import device as device_type
@@ -69,6 +71,21 @@ class Generator:
             seed, offset = self._seed, self._offset
             self._offset = (offset + -(-words // 4)) % _SEED_LIMIT
         return (*_signed_halves(seed), *_signed_halves(offset))
+
+    def get_state(self) -> Tensor:
+        """Seed and offset as a uint8 tensor of 16 bytes, low bytes first."""
+        state = np.array(self.state, "<u8").view(np.uint8)
+        return dispatch.from_host(state, dtypes.uint8, device_type("cpu"))
+
+    def set_state(self, new_state: Tensor) -> None:
+        """Go on from a state that `get_state` gave."""
+        if new_state.dtype is not dtypes.uint8 or tuple(new_state.shape) != (16,):
+            raise RuntimeError(
+                f"set_state: expected a uint8 tensor of 16 bytes, given {new_state.dtype} of shape "
+                f"{tuple(new_state.shape)}"
+            )
+        seed, offset = dispatch.to_host(new_state).copy().view("<u8").tolist()
+        self.state = seed, offset
 
     @property
     def state(self) -> tuple[int, int]:

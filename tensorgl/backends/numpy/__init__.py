@@ -23,6 +23,8 @@ from tensorgl.backends.numpy import (
     movement,  # noqa: F401
     random,  # noqa: F401
     reduction,  # noqa: F401
+    scan,  # noqa: F401
+    sorting,  # noqa: F401
     source,  # noqa: F401
 )
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE

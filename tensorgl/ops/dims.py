@@ -1,0 +1,74 @@
+"""What ops that work along dims share: numpy's keywords, 0-dim inputs, and choosing along a dim."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from tensorgl import primitives as p
+from tensorgl.dispatch import call1, call2
+from tensorgl.ops.movement import clone, expand, permute, reshape, squeeze, wrap_dim
+
+__all__ = ["along", "count", "flattened", "numpy_names", "pick", "restored", "squeezed"]
+
+Tensor = Any
+Dims = int | tuple[int, ...] | None
+
+
+def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an op take `axis` for `dim` and `keepdims` for `keepdim`, as PyTorch does."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            if "axis" in kwargs:
+                kwargs["dim"] = kwargs.pop("axis")
+            if "keepdims" in kwargs:
+                kwargs["keepdim"] = kwargs.pop("keepdims")
+        return function(*args, **kwargs)
+
+    return call
+
+
+def restored(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A reduced tensor spread over the shape that it was reduced from."""
+    if not keepdim:
+        g = reshape(g, tuple(1 if k in dim else n for k, n in enumerate(shape)))
+    return expand(g, shape)
+
+
+def count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
+    """How many elements a reduction over `dim` takes together."""
+    return prod(shape[k] for k in dim)
+
+
+def along(primitive: Any, input: Tensor, dim: int, *params: Any) -> Tensor:
+    """Run a primitive that works along one dim; a 0-dim input counts as one of one element.
+
+    The primitive's parameters are `dim` and then `params`.
+    """
+    dim = wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return reshape(call1(primitive, reshape(input, (1,)), (dim, *params)), ())
+    return call1(primitive, input, (dim, *params))
+
+
+def pick(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The elements at `index` along `dim`: gather, of 0-dim inputs too."""
+    if input.ndim == 0:
+        return clone(input)
+    return call2(p.gather, input, index, (wrap_dim(dim, input.ndim),))
+
+
+def squeezed(x: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """A reduced tensor without the reduced dim, unless it is to be kept."""
+    return x if keepdim else squeeze(x, dim)
+
+
+def flattened(input: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """The tensor with `dim` moved to the end and merged into one."""
+    shape = tuple(input.shape)
+    kept = tuple(k for k in range(len(shape)) if k not in dim)
+    return reshape(permute(input, (*kept, *dim)), (*(shape[k] for k in kept), count(shape, dim)))
