@@ -9,6 +9,7 @@ from tensorgl.dtypes import *
 from tensorgl.ops.activation import *
 from tensorgl.ops.arithmetic import *
 from tensorgl.ops.attention import *
+from tensorgl.ops.bitwise import *
 from tensorgl.ops.comparison import *
 from tensorgl.ops.conv import *
 from tensorgl.ops.decomposition import *
@@ -25,11 +26,22 @@ from tensorgl.ops.padding import *
 from tensorgl.ops.pool import *
 from tensorgl.ops.reduction import *
 from tensorgl.ops.resample import *
+from tensorgl.ops.rounding import *
 from tensorgl.ops.scan import *
 from tensorgl.ops.softmax import *
+from tensorgl.ops.special import *
 from tensorgl.ops.statistics import *
 from tensorgl.random import *
 from tensorgl.tensor import Tensor
 from tensorgl.values import *
-
 from tensorgl.version import __version__
+
+# isort: split
+# What is built on the names above.
+from tensorgl import accelerator as accelerator
+from tensorgl import cuda as cuda
+from tensorgl import datasets as datasets
+from tensorgl import optim as optim
+from tensorgl import random as random
+from tensorgl import utils as utils
+from tensorgl.serialization import load, save

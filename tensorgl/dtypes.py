@@ -6,6 +6,7 @@ three `weak` dtypes: it decides the result only where its category is higher tha
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any, Final
@@ -35,7 +36,6 @@ __all__ = [
     "uint8",
 ]
 
-_bool, _int, _float = bool, int, float
 BOOL, INT, FLOAT = 0, 1, 2  # categories, in the order in which they win
 
 
@@ -45,7 +45,7 @@ class dtype:
     __slots__ = ("category", "is_floating_point", "is_signed", "itemsize", "name", "title", "weak")
 
     def __init__(
-        self, name: str, title: str, category: _int, itemsize: _int, weak: _bool = False
+        self, name: str, title: str, category: builtins.int, itemsize: builtins.int, weak: builtins.bool = False
     ) -> None:
         self.name: Final = name
         self.title: Final = title  # as PyTorch's messages spell it: "Float", "Long"
@@ -56,7 +56,7 @@ class dtype:
         self.is_signed: Final = category != BOOL and name != "uint8"
 
     @property
-    def is_complex(self) -> _bool:
+    def is_complex(self) -> builtins.bool:
         return False
 
     def __repr__(self) -> str:
@@ -121,9 +121,9 @@ def strong(d: dtype) -> dtype:
 
 def of_number(value: Any) -> dtype:
     """The dtype of a Python number alone."""
-    if isinstance(value, _bool):
+    if isinstance(value, builtins.bool):
         return bool
-    return int64 if isinstance(value, _int) else _default
+    return int64 if isinstance(value, builtins.int) else _default
 
 
 def element(value: Any, d: dtype) -> Any:
@@ -138,7 +138,7 @@ def element(value: Any, d: dtype) -> Any:
         if not math.isfinite(value) or abs(value) <= finfo(d).max:
             return value
     elif math.isfinite(value):
-        limits, whole = iinfo(d), _int(value)
+        limits, whole = iinfo(d), builtins.int(value)
         if limits.min <= whole <= limits.max:
             return whole
         if not d.is_signed and 0 < -whole <= limits.max:
@@ -175,7 +175,7 @@ def result_type(dimensioned: list[dtype], zero_dim: list[dtype], numbers: list[d
     return best
 
 
-def can_cast(from_: dtype, to: dtype) -> _bool:
+def can_cast(from_: dtype, to: dtype) -> builtins.bool:
     """Whether PyTorch lets an in-place op store a `from_` result in a `to` tensor."""
     return from_.category <= to.category
 

@@ -20,14 +20,17 @@ import numpy as np
 
 from tensorgl import dtypes
 from tensorgl.avals import device
-from tensorgl.creation import from_numpy
+from tensorgl.values import from_numpy
 from tensorgl.dispatch import to_host
+from tensorgl.dtypes import BY_NAME
 from tensorgl.errors import SerializationError
 from tensorgl.files import write_atomically
 from tensorgl.tensor import Tensor
 
 try:
-    import safetensors as _library
+    import safetensors.numpy
+
+    _library = safetensors
 except ImportError:
     _library = None  # type: ignore[assignment]
 
@@ -50,21 +53,20 @@ _MAX_HEADER = 100_000_000  # bytes; the reference implementation's own bound
 
 def save(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Tensors by name as the bytes of a safetensors file."""
-    entries: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for name, t in tensors.items():
         if not isinstance(name, str) or not isinstance(t, Tensor):
             raise TypeError(
-                f"safetensors: expected tensors by name, given {type(name).__name__}: {type(t).__name__}"
+                "safetensors: expected tensors by name, given "
+                f"{type(name).__name__}: {type(t).__name__}"
             )
-        array = np.ascontiguousarray(to_host(t.detach()))
-        entries[name] = (t.dtype, tuple(t.shape), array.tobytes())
+        # Not ascontiguousarray, which makes a vector of a 0-d array.
+        arrays[name] = np.asarray(to_host(t.detach().cpu()), order="C")
     if _library is not None:
-        packed = {
-            name: {"dtype": d.name, "shape": shape, "data": data}
-            for name, (d, shape, data) in entries.items()
-        }
-        return bytes(_library.serialize(packed, metadata=dict(metadata) if metadata else None))
-    return _pack(entries, metadata)
+        return _library.numpy.save(arrays, dict(metadata) if metadata else None)
+    return _pack(
+        {n: (BY_NAME[a.dtype.name], a.shape, a.tobytes()) for n, a in arrays.items()}, metadata
+    )
 
 
 def _pack(entries: dict[str, Any], metadata: Mapping[str, str] | None) -> bytes:

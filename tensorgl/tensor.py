@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from tensorgl import autograd, dispatch, ops
@@ -12,28 +10,16 @@ from tensorgl import primitives as p
 from tensorgl.autograd import graph
 from tensorgl.avals import Aval, Size, device
 from tensorgl.dtypes import dtype
+from tensorgl.operators import Operators, in_place
 
 __all__ = ["Tensor"]
 
 
-def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The in-place method of an op, which writes its result over its first operand: `add_` of `add`."""
-
-    @functools.wraps(function)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return dispatch.inplace(self, function(self, *args, **kwargs))
-
-    method.__name__ += "_"
-    method.__doc__ = f"In-place `{function.__name__}`."
-    return method
-
-
-class Tensor(graph.TensorBase):
+class Tensor(Operators, graph.TensorBase):
     """A multi-dimensional array of one dtype on one device, with the history of its making."""
 
     __slots__ = ()
     __array_priority__ = 1000  # numpy's operators leave mixed expressions to ours
-    __hash__ = object.__hash__
 
     def __init__(self, data: Any, aval: Aval) -> None:
         """Wrap a backend's handle; to make a tensor of values, call `tensorgl.tensor`."""
@@ -351,37 +337,6 @@ class Tensor(graph.TensorBase):
     def cpu(self) -> Tensor:
         """This tensor on the cpu."""
         return self.to(device("cpu"))
-
-    # -- arithmetic ---------------------------------------------------------------------------
-
-    add = __add__ = __radd__ = ops.arithmetic.add
-    mul = __mul__ = __rmul__ = ops.arithmetic.mul
-    sub = __sub__ = ops.arithmetic.sub
-    div = __truediv__ = ops.arithmetic.div
-    neg = __neg__ = ops.arithmetic.neg
-    abs = __abs__ = ops.arithmetic.abs
-    sign = ops.arithmetic.sign
-    pow = __pow__ = ops.arithmetic.pow
-    maximum = ops.arithmetic.maximum
-    minimum = ops.arithmetic.minimum
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.arithmetic.sub(other, self)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.arithmetic.div(other, self)
-
-    add_ = __iadd__ = in_place(ops.arithmetic.add)
-
-    # -- comparison ---------------------------------------------------------------------------
-
-    eq = __eq__ = ops.comparison.eq  # type: ignore[assignment]
-    ne = __ne__ = ops.comparison.ne  # type: ignore[assignment]
-    lt = __lt__ = ops.comparison.lt
-    le = __le__ = ops.comparison.le
-    gt = __gt__ = ops.comparison.gt
-    ge = __ge__ = ops.comparison.ge
-    isnan = ops.comparison.isnan
 
     # -- reduction ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tensorgl import dtypes
 from tensorgl.avals import Size, device
-from tensorgl.creation import from_numpy
+from tensorgl.values import from_numpy
 from tensorgl.errors import SerializationError
 from tensorgl.tensor import Tensor
 

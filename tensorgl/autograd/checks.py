@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorgl import dispatch
 from tensorgl.autograd import engine
-from tensorgl.creation import tensor
+from tensorgl.values import tensor
 from tensorgl.tensor import Tensor
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from tensorgl.creation import from_numpy
+from tensorgl.values import from_numpy
 from tensorgl.utils.data import TensorDataset
 
 __all__ = ["digits"]

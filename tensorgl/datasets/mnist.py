@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgl.creation import from_numpy
+from tensorgl.values import from_numpy
 from tensorgl.dtypes import float32
 from tensorgl.errors import SerializationError
 from tensorgl.tensor import Tensor

@@ -95,9 +95,24 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 f"Target values should be in [0, {self.n_classes - 1}], but values in range "
                 f"[{y.min().item()}, {y.max().item()}] were found. "
             )
-        output = self.log_prob(x).gather(1, y.unsqueeze(1)).squeeze(1)
+        output = self._target_log_prob(x, y)
         loss = (-output).mean()
         return _Result(output if batched else output.squeeze(0), loss)
+
+    def _target_log_prob(self, x: Tensor, y: Tensor) -> Tensor:
+        """The log-probability of each row's target; a cluster only sees the rows that are in it."""
+        entry = y.clone()
+        within = x.new_zeros(y.shape)
+        for k, cluster in enumerate(self.tail):
+            low, high = self.cutoffs[k], self.cutoffs[k + 1]
+            rows = ((y >= low) & (y < high)).nonzero().squeeze(1)
+            if rows.numel():
+                scores = F.log_softmax(cluster(x[rows]), 1)
+                chosen = scores.gather(1, (y[rows] - low).unsqueeze(1)).squeeze(1)
+                within = within.index_add(0, rows, chosen)
+                entry[rows] = self.shortlist_size + k
+        head = F.log_softmax(self.head(x), 1)
+        return head.gather(1, entry.unsqueeze(1)).squeeze(1) + within
 
     def log_prob(self, input: Tensor) -> Tensor:
         """The log-probabilities of all classes: (N, in_features) to (N, n_classes)."""

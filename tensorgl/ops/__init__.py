@@ -4,6 +4,7 @@ from tensorgl.ops import (
     activation,
     arithmetic,
     attention,
+    bitwise,
     comparison,
     conv,
     decomposition,
@@ -20,8 +21,10 @@ from tensorgl.ops import (
     pool,
     reduction,
     resample,
+    rounding,
     scan,
     softmax,
+    special,
     statistics,
 )
 
@@ -29,6 +32,7 @@ __all__ = [
     "activation",
     "arithmetic",
     "attention",
+    "bitwise",
     "comparison",
     "conv",
     "decomposition",
@@ -45,7 +49,9 @@ __all__ = [
     "pool",
     "reduction",
     "resample",
+    "rounding",
     "scan",
     "softmax",
+    "special",
     "statistics",
 ]

@@ -8,8 +8,8 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op
-from tensorgl.dtypes import float64, result_type
-from tensorgl.ops.comparison import eq, ge, isnan, lt, ne, where
+from tensorgl.dtypes import float64
+from tensorgl.ops.comparison import eq, ge, isnan, lt, where
 
 __all__ = [
     "abs",
@@ -51,30 +51,26 @@ Number = float
 
 
 def flat(g: Tensor) -> Tensor:
-    """The gradient rule of a step function: zeros."""
+    """The gradient of a step function: zeros."""
     return g.new_zeros(g.shape)
 
 
+def _is_float(x: Tensor) -> bool:
+    return x._aval.dtype.is_floating_point if isinstance(x, TensorBase) else isinstance(x, float)
+
+
 def _scaled(input: Tensor, other: Tensor, alpha: Number) -> Tensor:
-    """`alpha * other`, where `alpha` must not change the dtype of `input + other`."""
-    tensors = [x for x in (input, other) if isinstance(x, TensorBase)]
-    if not any(x._aval.dtype.is_floating_point for x in tensors) and isinstance(alpha, float):
+    if isinstance(alpha, float) and not _is_float(input) and not _is_float(other):
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
-    if isinstance(alpha, bool) and any(x._aval.dtype.category for x in tensors):
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if isinstance(other, TensorBase) and not other._aval.dtype.category:
-        return where(other, alpha, 0) if alpha is not True else other
-    if isinstance(alpha, float) and isinstance(other, TensorBase):
-        return mul(other.to(result_type([x._aval.dtype for x in tensors], [], [])), alpha)
-    return mul(other, alpha) if isinstance(other, TensorBase) else other * alpha
+    return other * alpha
 
 
 @op
 def add(input: Tensor, other: Tensor, *, alpha: Number = 1) -> Tensor:
     """`input + alpha * other`, with broadcasting and promotion."""
-    return call2(p.add, input, other if alpha is 1 else _scaled(input, other, alpha))
+    return call2(p.add, input, other if alpha == 1 else _scaled(input, other, alpha))
 
 
 defvjp(p.add, input=lambda g: g, other=lambda g: g)
@@ -83,7 +79,310 @@ defvjp(p.add, input=lambda g: g, other=lambda g: g)
 @op
 def sub(input: Tensor, other: Tensor, *, alpha: Number = 1) -> Tensor:
     """`input - alpha * other`, with broadcasting and promotion."""
-    return call2(p.sub, input, other if alpha is 1 else _scaled(input, other, alpha))
+    return call2(p.sub, input, other if alpha == 1 else _scaled(input, other, alpha))
 
 
 defvjp(p.sub, input=lambda g: g, other=lambda g: -g)
+
+
+@op
+def rsub(input: Tensor, other: Tensor, *, alpha: Number = 1) -> Tensor:
+    """`other - alpha * input`."""
+    return sub(other, input, alpha=alpha)
+
+
+@op
+def mul(input: Tensor, other: Tensor) -> Tensor:
+    """`input * other`, with broadcasting and promotion."""
+    return call2(p.mul, input, other)
+
+
+defvjp(p.mul, input=lambda g, other: g * other, other=lambda g, input: g * input)
+
+
+@op
+def div(input: Tensor, other: Tensor, *, rounding_mode: str | None = None) -> Tensor:
+    """`input / other`; integers give the default float unless rounded.
+
+    Args:
+        rounding_mode: None for true division, "trunc" towards zero, "floor" towards minus infinity.
+
+    Raises:
+        RuntimeError: an integer is divided by zero and rounded, or the mode is none of these.
+    """
+    if rounding_mode is None:
+        return call2(p.div, input, other)
+    if rounding_mode == "floor":
+        return call2(p.floor_divide, input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
+        )
+    if _is_float(input) or _is_float(other):
+        return call1(p.trunc, call2(p.div, input, other))
+    return floor_divide(input - fmod(input, other), other)
+
+
+defvjp(
+    p.div,
+    input=lambda g, other: g / other,
+    other=lambda g, out, other: -g * (out / other),
+)
+
+
+@op
+def true_divide(input: Tensor, other: Tensor) -> Tensor:
+    """`input / other`."""
+    return call2(p.div, input, other)
+
+
+@op
+def floor_divide(input: Tensor, other: Tensor) -> Tensor:
+    """The quotient rounded towards minus infinity; a RuntimeError for an integer by zero."""
+    return call2(p.floor_divide, input, other)
+
+
+defvjp(p.floor_divide, input=flat, other=flat)
+
+
+@op
+def remainder(input: Tensor, other: Tensor) -> Tensor:
+    """The remainder with the sign of `other`, as Python's `%`."""
+    return call2(p.remainder, input, other)
+
+
+defvjp(
+    p.remainder,
+    input=lambda g: g,
+    other=lambda g, input, other: -g * div(input, other, rounding_mode="floor"),
+)
+
+
+@op
+def fmod(input: Tensor, other: Tensor) -> Tensor:
+    """The remainder with the sign of `input`, as C's `fmod`."""
+    return call2(p.fmod, input, other)
+
+
+defvjp(
+    p.fmod,
+    input=lambda g: g,
+    other=lambda g, input, other: -g * div(input, other, rounding_mode="trunc"),
+)
+
+
+@op
+def pow(input: Tensor, exponent: Tensor) -> Tensor:
+    """`input ** exponent`, elementwise.
+
+    Raises:
+        RuntimeError: an integer tensor is given a negative integer as exponent.
+    """
+    if type(exponent) is int and exponent < 0 and not _is_float(input):
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return call2(p.pow, input, exponent)
+
+
+def _pow_input(g: Tensor, input: Tensor, exponent: Tensor) -> Tensor:
+    if isinstance(exponent, TensorBase):
+        return where(eq(exponent, 0), 0, g * (exponent * pow(input, exponent - 1)))
+    if exponent == 0:
+        return flat(g)
+    return g * (exponent * (input if exponent == 2 else pow(input, exponent - 1)))
+
+
+def _pow_exponent(g: Tensor, input: Tensor, exponent: Tensor, out: Tensor) -> Tensor:
+    if isinstance(input, TensorBase):
+        slope = g * (out * call1(p.log, input))
+        return where(eq(input, 0) & ge(exponent, 0), 0, slope)
+    if input == 0:
+        return where(ge(exponent, 0), 0, g * -out)
+    return g * (out * (math.log(input) if input > 0 else math.nan))
+
+
+defvjp(p.pow, input=_pow_input, exponent=_pow_exponent)
+
+
+@op
+def float_power(input: Tensor, exponent: Tensor) -> Tensor:
+    """`input ** exponent` in float64."""
+    if isinstance(input, TensorBase):
+        input = call1(p.cast, input, (float64,))
+    elif isinstance(exponent, TensorBase):
+        exponent = call1(p.cast, exponent, (float64,))
+    return pow(input, exponent)
+
+
+@op
+def square(input: Tensor) -> Tensor:
+    """`input * input`."""
+    return pow(input, 2)
+
+
+@op
+def neg(input: Tensor) -> Tensor:
+    """`-input`."""
+    return call1(p.neg, input)
+
+
+defvjp(p.neg, input=lambda g: -g)
+
+
+@op
+def positive(input: Tensor) -> Tensor:
+    """`input` itself; a RuntimeError for bool tensors."""
+    if input._aval.dtype.category == 0:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+@op
+def abs(input: Tensor) -> Tensor:
+    """The absolute value; its gradient at 0 is 0."""
+    return call1(p.abs, input)
+
+
+defvjp(p.abs, input=lambda g, input: g * sign(input))
+
+
+@op
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1, and 0 for NaN; its gradient is 0."""
+    return call1(p.sign, input)
+
+
+defvjp(p.sign, input=flat)
+
+
+@op
+def sgn(input: Tensor) -> Tensor:
+    """`sign`, which it is for real numbers."""
+    return sign(input)
+
+
+@op
+def signbit(input: Tensor) -> Tensor:
+    """Whether the sign bit is set: true for negative numbers and -0.0."""
+    return lt(copysign(1.0, input), 0)
+
+
+@op
+def copysign(input: Tensor, other: Tensor) -> Tensor:
+    """The magnitude of `input` with the sign of `other`, in a float dtype."""
+    return call2(p.copysign, input, other)
+
+
+defvjp(p.copysign, input=lambda g, out, input: g * (sign(input) * sign(out)), other=flat)
+
+
+@op
+def reciprocal(input: Tensor) -> Tensor:
+    """`1 / input`."""
+    return call1(p.reciprocal, input)
+
+
+defvjp(p.reciprocal, input=lambda g, out: -g * (out * out))
+
+
+@op
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger of two; NaN wins. Equal operands share the gradient evenly."""
+    return call2(p.maximum, input, other)
+
+
+def _share(g: Tensor, lost: Tensor, tied: Tensor) -> Tensor:
+    return where(lost, 0, where(tied, g * 0.5, g))
+
+
+defvjp(
+    p.maximum,
+    input=lambda g, input, other: _share(g, lt(input, other), eq(input, other)),
+    other=lambda g, input, other: _share(g, lt(other, input), eq(input, other)),
+)
+
+
+@op
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of two; NaN wins. Equal operands share the gradient evenly."""
+    return call2(p.minimum, input, other)
+
+
+defvjp(
+    p.minimum,
+    input=lambda g, input, other: _share(g, lt(other, input), eq(input, other)),
+    other=lambda g, input, other: _share(g, lt(input, other), eq(input, other)),
+)
+
+
+@op
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """The larger of two, and the other one where one is NaN."""
+    return where(ge(input, other) | isnan(other), input, other)
+
+
+@op
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of two, and the other one where one is NaN."""
+    return where(ge(other, input) | isnan(other), input, other)
+
+
+@op
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """`input + value * tensor1 * tensor2`."""
+    return add(input, mul(tensor1, tensor2), alpha=value)
+
+
+@op
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """`input + value * tensor1 / tensor2`; a RuntimeError where both are integers."""
+    if not _is_float(tensor1) and not _is_float(tensor2):
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported; use (input + value * "
+            "torch.trunc(tensor1 / tensor2)).to(input.dtype) or cast one of them to float."
+        )
+    return add(input, div(tensor1, tensor2), alpha=value)
+
+
+@differentiable(
+    input=lambda g, weight: g * (1 - weight),
+    end=lambda g, weight: g * weight,
+    weight=lambda g, input, end: g * (end - input),
+)
+def _lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    span = end - input
+    if not isinstance(weight, TensorBase):
+        near = weight < 0.5
+        return input + span * weight if near else end - span * (1 - weight)
+    # From the nearer end, so that weight 1 gives `end` exactly.
+    return where(lt(abs(weight), 0.5), input + span * weight, end - span * (1 - weight))
+
+
+@op
+def lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """`input + weight * (end - input)`.
+
+    Args:
+        weight: a number or a tensor.
+
+    Raises:
+        NotImplementedError: the tensors are not floating-point ones.
+        RuntimeError: their dtypes differ.
+    """
+    kind = input._aval.dtype
+    if not kind.is_floating_point:
+        raise NotImplementedError(f"lerp: not implemented for {kind.name} tensors; use .float()")
+    for name, x in (("end", end), ("weight", weight)):
+        if isinstance(x, TensorBase) and x._aval.dtype is not kind:
+            if name == "end" or x._aval.ndim:
+                raise RuntimeError(
+                    f"expected dtype {kind.name} for `{name}` but got dtype {x._aval.dtype.name}"
+                )
+    return _lerp(input, end, weight)
+
+
+absolute = abs
+divide = div
+multiply = mul
+negative = neg
+subtract = sub

@@ -1,13 +1,36 @@
-"""Comparisons, tests for NaN and infinity, logic and bits. None has a gradient but `where`."""
+"""Comparisons, tests for NaN and infinity, and choice. None has a gradient but `where`."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, calln, defvjp, op
 
-__all__ = ["eq", "ge", "gt", "isnan", "le", "lt", "ne", "where"]
+__all__ = [
+    "allclose",
+    "eq",
+    "equal",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "le",
+    "less",
+    "less_equal",
+    "lt",
+    "ne",
+    "not_equal",
+    "where",
+]
 
 Tensor = Any
 
@@ -48,6 +71,13 @@ def ge(input: Tensor, other: Tensor) -> Tensor:
     return call2(p.le, other, input)
 
 
+not_equal = ne
+less = lt
+less_equal = le
+greater = gt
+greater_equal = ge
+
+
 @op
 def isnan(input: Tensor) -> Tensor:
     """Whether each element is NaN."""
@@ -55,8 +85,100 @@ def isnan(input: Tensor) -> Tensor:
 
 
 @op
-def where(condition: Tensor, input: Tensor, other: Tensor) -> Tensor:
-    """`input` where the bool tensor `condition` is true, else `other`."""
+def isinf(input: Tensor) -> Tensor:
+    """Whether each element is plus or minus infinity."""
+    if not input._aval.dtype.is_floating_point:
+        return ne(input, input)
+    return eq(call1(p.abs, input), inf)
+
+
+@op
+def isposinf(input: Tensor) -> Tensor:
+    """Whether each element is plus infinity."""
+    return eq(input, inf)
+
+
+@op
+def isneginf(input: Tensor) -> Tensor:
+    """Whether each element is minus infinity."""
+    return eq(input, -inf)
+
+
+@op
+def isfinite(input: Tensor) -> Tensor:
+    """Whether each element is neither infinite nor NaN."""
+    if not input._aval.dtype.is_floating_point:
+        return eq(input, input)
+    return lt(call1(p.abs, input), inf)
+
+
+@op
+def isreal(input: Tensor) -> Tensor:
+    """True everywhere: there are no complex dtypes."""
+    return input.new_ones(input.shape, dtype=isnan(input).dtype)
+
+
+@op
+def isclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> Tensor:
+    """Whether `|input - other| <= atol + rtol * |other|`; equal infinities are close.
+
+    Raises:
+        RuntimeError: the dtypes differ, or a tolerance is negative.
+    """
+    if input._aval.dtype is not other._aval.dtype:
+        raise RuntimeError(f"{input._aval.dtype.title} did not match {other._aval.dtype.title}")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
+    close = eq(input, other)
+    if equal_nan:
+        close = close | (isnan(input) & isnan(other))
+    if rtol == 0 and atol == 0:
+        return close
+    if input._aval.dtype.category == 0:
+        return close
+    if not other._aval.dtype.is_floating_point:
+        other = other * 1.0  # differences of uint8 would wrap around
+    # An infinite difference may be within an infinite tolerance, which does not make it close.
+    difference = call1(p.abs, input - other)
+    allowed = atol + call1(p.abs, rtol * other)
+    return close | (le(difference, allowed) & isfinite(difference))
+
+
+@op
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> bool:
+    """Whether all elements are close; see `isclose`."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@op
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are equal."""
+    return input._aval.shape == other._aval.shape and bool(eq(input, other).all())
+
+
+@op
+def where(condition: Tensor, input: Tensor = None, other: Tensor = None) -> Tensor:
+    """`input` where the bool tensor `condition` is true, else `other`.
+
+    With `condition` alone, the indices of its true elements: `nonzero(condition, as_tuple=True)`.
+    """
+    if input is None and other is None:
+        from tensorgl.ops.gathering import nonzero  # it is written in ops that need this module
+
+        return nonzero(condition, as_tuple=True)
     return calln(p.where, (condition, input, other))
 
 

@@ -1,3 +1,345 @@
-"""`x[...]` and `x[...] = y`, with everything that PyTorch accepts."""
+"""`x[...]` and `x[...] = y`, with everything that PyTorch accepts.
 
-__all__: list[str] = []
+A key is taken in two steps. Its basic parts (ints, slices, None, `...`) make a view. Its advanced
+parts (index tensors, lists, masks) are worked out to one index into the dims that they address, laid
+end to end, because one index into one dim is what a backend does fast.
+"""
+
+from __future__ import annotations
+
+import warnings
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tensorgl import dtypes
+from tensorgl import primitives as p
+from tensorgl.autograd.graph import TensorBase
+from tensorgl.dispatch import call2, call_view, calln, from_host, inplace, op, source, to_host
+from tensorgl.ops.movement import expand, inverse, permute, reshape, unsqueeze
+from tensorgl.ops.slicing import strided_slice
+
+__all__ = ["fill", "index_put"]
+
+Tensor = Any
+Advanced = list[tuple[int, int, Any]]  # (first dim, number of dims, index or mask)
+_INDEX = (dtypes.int64, dtypes.int32)
+_MASK = (dtypes.bool, dtypes.uint8)
+
+
+@op("Tensor.__getitem__")
+def getitem(input: Tensor, key: Any) -> Tensor:
+    """`input[key]`: a view for ints, slices, None and `...`, a copy for index tensors and masks."""
+    kind = type(key)
+    if kind is int:
+        return _at(input, 0, key, 0)
+    if kind is slice:
+        return _span(input, 0, key)
+    view, advanced = _basic(input, key)
+    if not advanced:
+        return view
+    x, index, dim, _ = _one_index(view, advanced)
+    return call2(p.take, x, index, (dim, True))
+
+
+@op("Tensor.__setitem__")
+def setitem(input: Tensor, key: Any, value: Any) -> None:
+    """`input[key] = value`, with `value` broadcast; where an index comes twice, the last one counts.
+
+    Raises:
+        TypeError: `value` is neither a tensor nor a number.
+        RuntimeError: its shape does not broadcast, or with index tensors its dtype differs.
+    """
+    view, advanced = _basic(input, key)
+    if not isinstance(value, TensorBase):
+        value = _scalar(input, value)
+    if not advanced:
+        copy_(view, _without_leading_ones(value, view.ndim))
+    elif len(advanced) == 1 and value.ndim == 0 and advanced[0][2].dtype is dtypes.bool:
+        mask = _beside(advanced[0], view)
+        inplace(view, calln(p.where, (mask, _cast(value, input._aval.dtype), view)))
+    else:
+        inplace(view, _written(view, advanced, value, p.put))
+
+
+def _scalar(like: Tensor, value: Any) -> Tensor:
+    a = like._aval
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if not isinstance(value, int | float):
+        raise TypeError(f"can't assign a {type(value).__name__} to a tensorgl.{a.dtype.title}Tensor")
+    return source(p.full, (value,), ((), a.dtype), a.device)
+
+
+def _cast(x: Tensor, dtype: dtypes.dtype) -> Tensor:
+    return x if x._aval.dtype is dtype else x.to(dtype)
+
+
+def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
+    shape = tuple(value._aval.shape)
+    if len(shape) <= ndim:
+        return value
+    ones = 0
+    while ones < len(shape) - ndim and shape[ones] == 1:
+        ones += 1
+    return reshape(value, shape[ones:])
+
+
+# -- the basic parts ------------------------------------------------------------------------------
+
+
+def _at(x: Tensor, dim: int, index: int, place: int) -> Tensor:
+    """A view of one place along `dim`; `place` is the dim that the user counts."""
+    shape = x._aval.shape
+    if not shape:
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a Python number"
+        )
+    n = tuple.__getitem__(shape, dim)
+    if not -n <= index < n:
+        raise IndexError(f"index {index} is out of bounds for dimension {place} with size {n}")
+    return call_view(p.narrow, x, (dim, 1, True), index + n if index < 0 else index)
+
+
+def _span(x: Tensor, dim: int, key: slice) -> Tensor:
+    shape = x._aval.shape
+    if not shape:
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+    start, stop, step = key.indices(tuple.__getitem__(shape, dim))
+    if step == 1:
+        length = stop - start if stop > start else 0
+        return call_view(p.narrow, x, (dim, length, False), start)
+    if step < 0:
+        raise ValueError("step must be greater than zero")
+    return strided_slice(x, dim, start, stop, step)
+
+
+def _basic(input: Tensor, key: Any) -> tuple[Tensor, Advanced]:
+    """A view by the basic parts of the key, and the advanced parts that are left for it."""
+    items = [_item(input, k) for k in (key if _is_sequence_of_keys(key) else (key,))]
+    rest = input.ndim - sum(_dims_of(k) for k in items)
+    if rest < 0:
+        raise IndexError(f"too many indices for tensor of dimension {input.ndim}")
+    view, dim, place = input, 0, 0
+    advanced: Advanced = []
+    for item in items:
+        if type(item) is int:
+            view = _at(view, dim, item, place)
+        elif type(item) is slice:
+            if item != slice(None):
+                view = _span(view, dim, item)
+            dim += 1
+        elif item is Ellipsis:
+            dim += rest
+            place += rest
+            rest = 0
+        elif item is None:
+            view = unsqueeze(view, dim)
+            dim += 1
+        else:
+            if item.ndim == 0:  # a mask of no dims is one of a new dim of size 1
+                view, item = unsqueeze(view, dim), reshape(item, 1)
+                place -= 1
+            count = _dims_of(item)
+            if item._aval.dtype is dtypes.bool:
+                _check_mask(item, input, view, dim, place)
+            advanced.append((dim, count, item))
+            dim += count
+        place += _dims_of(item)
+    if view is input and not advanced:
+        view = call_view(p.reshape, input, (tuple(input._aval.shape),))
+    return view, advanced
+
+
+def _is_sequence_of_keys(key: Any) -> bool:
+    """Whether a key is one for each of several dims: a tuple, or for history's sake some lists."""
+    if type(key) is tuple:
+        return True
+    parts = (tuple, list, range, slice, np.ndarray, TensorBase, type(None), type(Ellipsis))
+    if type(key) is not list or len(key) >= 32 or not any(isinstance(k, parts) for k in key):
+        return False
+    warnings.warn(
+        "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] "
+        "instead of x[seq], or x[tensor(seq)] for an index tensor.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return True
+
+
+def _item(input: Tensor, key: Any) -> Any:
+    """One part of a key as an int, a slice, None, `...` or an index tensor."""
+    if key is None or key is Ellipsis or type(key) in (int, slice):
+        return key
+    place = input._aval.device
+    if isinstance(key, TensorBase):
+        index: Any = key
+    elif isinstance(key, bool | list | tuple | range | np.ndarray):
+        array = np.asarray(key)
+        if array.size == 0 and not isinstance(key, np.ndarray):
+            array = array.astype(np.int64)
+        kind = dtypes.BY_NAME.get(array.dtype.name)
+        if kind is None:
+            raise IndexError(f"unsupported type of index: array of {array.dtype}")
+        index = from_host(array, kind, place)
+    elif hasattr(key, "__index__"):
+        return key.__index__()
+    else:
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+            f"indices (got {type(key).__name__})"
+        )
+    kind = index._aval.dtype
+    if kind.category == dtypes.INT and kind is not dtypes.uint8 and index.ndim == 0 and input.ndim:
+        return int(index.item())
+    if kind not in (*_INDEX, *_MASK):
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    if kind is dtypes.uint8:
+        warnings.warn(
+            "indexing with dtype uint8 is now deprecated, please use a dtype bool instead.",
+            UserWarning,
+            stacklevel=5,
+        )
+        index = index != 0
+    return index.to(place)
+
+
+def _dims_of(item: Any) -> int:
+    """How many dims of the tensor a part of a key is for."""
+    if item is None or item is Ellipsis:
+        return 0
+    if isinstance(item, TensorBase) and item._aval.dtype is dtypes.bool:
+        return item._aval.ndim
+    return 1
+
+
+def _check_mask(mask: Tensor, input: Tensor, view: Tensor, dim: int, place: int) -> None:
+    for k, n in enumerate(mask._aval.shape):
+        if view._aval.shape[dim + k] != n:
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of "
+                f"the indexed tensor {list(input.shape)} at index {place + k}"
+            )
+
+
+# -- the advanced parts ---------------------------------------------------------------------------
+
+
+def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, Any]:
+    """The view with the addressed dims as one, its index, that dim, and the order they came from.
+
+    Where other dims lie between the addressed ones, these come first, in `order`; else it is None.
+    """
+    shape = tuple(view._aval.shape)
+    dims = [d + k for d, count, _ in advanced for k in range(count)]
+    order = None
+    if dims != list(range(dims[0], dims[0] + len(dims))):
+        order = (*dims, *(d for d in range(len(shape)) if d not in dims))
+        view, shape = permute(view, order), tuple(shape[d] for d in order)
+    dim = 0 if order else dims[0]
+    if len(dims) > 1:
+        end = dim + len(dims)
+        view = reshape(view, (*shape[:dim], prod(shape[dim:end]), *shape[end:]))
+    indices = [_flat_nonzero(i) if i._aval.dtype is dtypes.bool else i for _, _, i in advanced]
+    if len(indices) == 1:
+        return view, indices[0], dim, order
+    sizes, k = [], dim
+    for _, count, _ in advanced:
+        sizes.append(prod(shape[k : k + count]))
+        k += count
+    firsts = tuple(d for d, _, _ in advanced)
+    return view, calln(p.ravel_index, indices, (tuple(sizes), firsts)), dim, order
+
+
+def _flat_nonzero(mask: Tensor) -> Tensor:
+    """The positions of True in a mask, as if it were flat."""
+    return from_host(np.flatnonzero(to_host(mask)), dtypes.int64, mask._aval.device)
+
+
+def _beside(part: tuple[int, int, Tensor], view: Tensor) -> Tensor:
+    """A mask so that it broadcasts to the view whose dims it is for."""
+    dim, count, mask = part
+    return reshape(mask, (*mask._aval.shape, *(1,) * (view.ndim - dim - count)))
+
+
+def _written(view: Tensor, advanced: Advanced, value: Tensor, primitive: p.Primitive) -> Tensor:
+    """The view with `value` written (`put`) or added (`put_add`) where the index says."""
+    a = view._aval
+    if value._aval.dtype is not a.dtype:
+        raise RuntimeError(
+            "Index put requires the source and destination dtypes match, got "
+            f"{a.dtype.title} for the destination and {value._aval.dtype.title} for the source."
+        )
+    x, index, dim, order = _one_index(view, advanced)
+    shape = (*x._aval.shape[:dim], *index._aval.shape, *x._aval.shape[dim + 1 :])
+    value = _without_leading_ones(value, len(shape))
+    try:
+        value = expand(value, shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+            f"indexing result of shape {list(shape)}"
+        ) from None
+    out = calln(primitive, (x, index, value), (dim, True))
+    if order is None:
+        return reshape(out, a.shape)
+    return permute(reshape(out, tuple(a.shape[d] for d in order)), inverse(order))
+
+
+@op
+def index_put(
+    input: Tensor, indices: tuple[Tensor | None, ...], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of `input` with `values` written, or with `accumulate` added, at `input[indices]`.
+
+    None among the indices leaves a whole dim, as `:` does.
+    """
+    key = tuple(
+        slice(None) if i is None else reshape(i, 1) if i.ndim == 0 else i for i in indices
+    )
+    view, advanced = _basic(input, key)
+    if not advanced:
+        raise IndexError("index_put: expected at least one index tensor")
+    return _written(view, advanced, values, p.put_add if accumulate else p.put)
+
+
+# -- whole tensors --------------------------------------------------------------------------------
+
+
+@op("Tensor.copy_")
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write `src`, broadcast and cast, over `input`; the gradient goes to `src`."""
+    a = input._aval
+    src = _cast(src.to(a.device), a.dtype)
+    return inplace(input, expand(src, a.shape))
+
+
+@op
+def fill(input: Tensor, value: float | Tensor) -> Tensor:
+    """A tensor like `input` with `value`, a number or 0-dim tensor, everywhere."""
+    return _filled(input, value).clone()
+
+
+def _filled(input: Tensor, value: float | Tensor) -> Tensor:
+    a = input._aval
+    if not isinstance(value, TensorBase):
+        value = source(p.full, (value,), ((), a.dtype), a.device)
+    elif value.ndim:
+        raise RuntimeError(
+            "fill_ only supports 0-dimension value tensor but got tensor with "
+            f"{value.ndim} dimensions."
+        )
+    return expand(_cast(value, a.dtype), a.shape)
+
+
+@op("Tensor.fill_")
+def fill_(input: Tensor, value: float | Tensor) -> Tensor:
+    """Write `value`, a number or 0-dim tensor, over every element."""
+    return inplace(input, _filled(input, value))
+
+
+@op("Tensor.zero_")
+def zero_(input: Tensor) -> Tensor:
+    """Write zeros over every element."""
+    return fill_(input, 0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from math import prod
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import Vjp, mode, record
-from tensorgl.dispatch import call_view, calln, defvjp, from_host, op, to_host
+from tensorgl.dispatch import call2, call_view, calln, defvjp, from_host, op, source, to_host
 from tensorgl.ops.movement import (
     as_shape,
     atleast_1d,
@@ -22,7 +21,6 @@ from tensorgl.ops.movement import (
     reshape,
     unsqueeze,
     wrap_dim,
-    wrap_dims,
 )
 from tensorgl.ops.slicing import zeros
 
@@ -69,7 +67,7 @@ def cat(tensors: Tensors, dim: int = 0) -> Tensor:
     """
     tensors = tuple(tensors)
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors".replace("torch.", ""))
+        raise RuntimeError("cat(): expected a non-empty list of Tensors")
     kept = tensors
     for k, x in enumerate(tensors):
         shape = x._aval.shape
@@ -477,9 +475,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return reshape(input, -1)[:0]
-    index = from_host(to_host(input).argsort() * 0, dtypes.int64, input._aval.device)
-    return index
+        return call_view(p.narrow, input, (0, 0, False), 0)
+    n = input._aval.shape[0]
+    along = source(p.arange, (0, 1), (n, dtypes.int64), input._aval.device)
+    places = [reshape(along, (n, *(1,) * (r - 1 - k))) for k in range(r)]
+    chosen = expand(places[0] >= 0, (n,) * r)
+    for a, b in pairwise(places):
+        chosen = chosen & (a <= b if with_replacement else a < b)
+    return call2(p.take, input, chosen.nonzero(), (0, False))
 
 
 @op

@@ -10,6 +10,7 @@ from tensorgl.primitives.elementwise import *
 from tensorgl.primitives.indexing import *
 from tensorgl.primitives.linalg import *
 from tensorgl.primitives.movement import *
+from tensorgl.primitives.pooling import *
 from tensorgl.primitives.random import *
 from tensorgl.primitives.reduction import *
 from tensorgl.primitives.source import *

@@ -1,13 +1,14 @@
 """Contractions: batched matmul, and convolution with its two adjoints (the three close on each other).
 
 Convolutions take N spatial dims; `stride`, `dilation` are tuples of N, `padding` N pairs (before, after).
+`after` may be negative: no window then reaches the last elements.
 """
 
 from __future__ import annotations
 
 from tensorgl import dtypes
 from tensorgl.avals import Aval
-from tensorgl.primitives.core import Result, Shape, broadcast_shapes, primitive, shape_text
+from tensorgl.primitives.core import Result, Shape, broadcast_shapes, primitive
 
 __all__ = [
     "conv",
@@ -54,22 +55,33 @@ def conv_size(n: int, k: int, stride: int, padding: tuple[int, int], dilation: i
     return (n + sum(padding) - dilation * (k - 1) - 1) // stride + 1
 
 
+def _check_channels(name: str, channels: int, x: Aval, w: Aval, groups: int) -> None:
+    """That input and weight fit: `channels` is what the weight wants."""
+    given = f"Given groups={groups}, weight of size {list(w.shape)}"
+    if w.shape[0] % groups or w.shape[0] < groups:
+        raise RuntimeError(
+            f"{name}: {given}, expected its size at dimension 0 to be a multiple of groups"
+        )
+    if x.shape[1] != channels:
+        raise RuntimeError(
+            f"{name}: {given}, expected input{list(x.shape)} to have {channels} channels, but got "
+            f"{x.shape[1]} channels instead"
+        )
+
+
 def _conv(avals: Avals, stride: Shape, padding: Pairs, dilation: Shape, groups: int) -> Result:
     """Input (N, C, *S), weight (O, C / groups, *K) -> (N, O, *positions)."""
     x, w = avals
     d = _same_dtype("conv", avals)
-    if x.ndim != w.ndim or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+    _check_channels("conv", w.shape[1] * groups, x, w, groups)
+    taps = w.shape[2:]
+    spatial = tuple(map(conv_size, x.shape[2:], taps, stride, padding, dilation))
+    if min(spatial) < 1 or min(taps) < 1:
+        padded = tuple(n + sum(p) for n, p in zip(x.shape[2:], padding, strict=True))
+        reach = tuple(e * (k - 1) + 1 for k, e in zip(taps, dilation, strict=True))
         raise RuntimeError(
-            f"conv: given groups={groups}, weight of size {list(w.shape)}, expected input"
-            f"{list(x.shape)} to have {w.shape[1] * groups} channels"
-        )
-    spatial = tuple(
-        conv_size(n, k, s, p, e)
-        for n, k, s, p, e in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
-    )
-    if any(n < 1 for n in spatial):
-        raise RuntimeError(
-            f"conv: kernel size can't be greater than actual input size: {shape_text(x.shape, w.shape)}"
+            f"conv: expected a kernel of at least one tap and not greater than the padded input; given "
+            f"padded input {padded}, kernel {tuple(taps)}, which reaches over {reach}"
         )
     return Result((x.shape[0], w.shape[0], *spatial), d)
 
@@ -79,7 +91,9 @@ def _conv_input(
 ) -> Result:
     """Adjoint of conv in its input: grad (N, O, *positions), weight -> (N, C, *size)."""
     g, w = avals
-    return Result((g.shape[0], w.shape[1] * groups, *size), _same_dtype("conv_input", avals))
+    d = _same_dtype("conv_input", avals)
+    _check_channels("conv_input", w.shape[0], g, w, groups)
+    return Result((g.shape[0], w.shape[1] * groups, *size), d)
 
 
 def _conv_weight(

@@ -38,6 +38,7 @@ __all__ = [
     "clamp_max",
     "clamp_min",
     "copy",
+    "copysign",
     "cos",
     "cosh",
     "div",
@@ -76,7 +77,6 @@ __all__ = [
     "rsqrt",
     "sigmoid",
     "sign",
-    "signbit",
     "sin",
     "sinh",
     "sqrt",
@@ -160,7 +160,6 @@ def _infer_neg(avals: tuple[Aval, ...]) -> Result:
 neg = primitive("neg", "input", "", _infer_neg, "elementwise")
 abs = _unary("abs", takes=_NUMERIC)
 sign = _unary("sign")
-signbit = _unary("signbit", "bool")
 floor = _unary("floor", takes=_NUMERIC)
 ceil = _unary("ceil", takes=_NUMERIC)
 round = _unary("round", takes=_NUMERIC)
@@ -215,9 +214,10 @@ fmod = _binary("fmod", takes=_NUMERIC)
 gcd = _binary("gcd", takes=_INTEGERS)
 maximum = _binary("maximum")
 minimum = _binary("minimum")
-clamp_min = _binary("clamp_min", inputs="input min")
-clamp_max = _binary("clamp_max", inputs="input max")
+clamp_min = _binary("clamp_min", takes=_NUMERIC, inputs="input min")
+clamp_max = _binary("clamp_max", takes=_NUMERIC, inputs="input max")
 atan2 = _binary("atan2", "float")
+copysign = _binary("copysign", "float")
 hypot = _binary("hypot", takes=_FLOATS)
 nextafter = _binary("nextafter", takes=_FLOATS)
 eq = _binary("eq", "bool")
@@ -233,6 +233,7 @@ bitwise_right_shift = _binary("bitwise_right_shift", takes=_INTEGERS)
 
 def _infer_clamp(avals: tuple[Aval, ...]) -> Result:
     d = promote(avals)
+    _supports("clamp", d, _NUMERIC, _REMEDY)
     return Result(broadcast_shapes(*(a.shape for a in avals)), d, d)
 
 
@@ -241,12 +242,12 @@ clamp = primitive("clamp", "input min max", "", _infer_clamp, "elementwise")
 
 def _infer_where(avals: tuple[Aval, ...]) -> Result:
     condition = avals[0].dtype
-    if condition.category != dtypes.BOOL:
+    if condition not in (dtypes.bool, dtypes.uint8):
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.title}"
         )
     d = promote(avals[1:])
-    return Result(broadcast_shapes(*(a.shape for a in avals)), d, (None, d, d))
+    return Result(broadcast_shapes(*(a.shape for a in avals)), d, (dtypes.bool, d, d))
 
 
 def _infer_cast(avals: tuple[Aval, ...], dtype: dtype) -> Result:

@@ -113,13 +113,13 @@ def _argsort(avals: Avals, dim: int, descending: bool) -> Result:
     return Result(avals[0].shape, dtypes.int64)
 
 
-def _argtopk(avals: Avals, k: int, dim: int, largest: bool) -> Result:
+def _argtopk(avals: Avals, dim: int, k: int, largest: bool) -> Result:
     """The first k of argsort."""
     shape = avals[0].shape
     return Result((*shape[:dim], k, *shape[dim + 1 :]), dtypes.int64)
 
 
-def _argkth(avals: Avals, k: int, dim: int) -> Result:
+def _argkth(avals: Avals, dim: int, k: int) -> Result:
     """The index of an element that argsort could put at place k (from 0); keeps the dim."""
     (a,) = avals
     return Result(reduced_shape(a.shape, (dim,), True), dtypes.int64)
@@ -146,6 +146,6 @@ logcumsumexp = primitive("logcumsumexp", "input", "dim", _float_scan, "other")
 cumargmax = primitive("cumargmax", "input", "dim", _arg_scan, "other")
 cumargmin = primitive("cumargmin", "input", "dim", _arg_scan, "other")
 argsort = primitive("argsort", "input", "dim descending", _argsort, "other")
-argtopk = primitive("argtopk", "input", "k dim largest", _argtopk, "other")
-argkth = primitive("argkth", "input", "k dim", _argkth, "other")
+argtopk = primitive("argtopk", "input", "dim k largest", _argtopk, "other")
+argkth = primitive("argkth", "input", "dim k", _argkth, "other")
 searchsorted = primitive("searchsorted", "sorted_sequence input", "right", _searchsorted, "other")

@@ -26,6 +26,7 @@ from tensorgl.backends.numpy import (
     scan,  # noqa: F401
     sorting,  # noqa: F401
     source,  # noqa: F401
+    special,  # noqa: F401
 )
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
 from tensorgl.primitives import Primitive

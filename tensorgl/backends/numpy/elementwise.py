@@ -85,6 +85,7 @@ _binary(
     bitwise_or=np.bitwise_or,
     bitwise_right_shift=np.right_shift,
     bitwise_xor=np.bitwise_xor,
+    copysign=np.copysign,
     div=np.divide,
     eq=np.equal,
     gcd=np.gcd,
@@ -146,13 +147,6 @@ def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
         return difference.astype(d)
 
     return run
-
-
-@factory
-def signbit(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    if avals[0].dtype.is_floating_point:
-        return np.signbit
-    return lambda x: np.less(x, 0)
 
 
 def fresh(function: Kernel) -> Kernel:

@@ -48,7 +48,7 @@ def _packed_argsort(keys: Any, dim: int, descending: bool) -> Any:
 
 
 @kernel
-def argtopk(x: Any, k: Any, dim: Any, largest: Any) -> Any:
+def argtopk(x: Any, dim: Any, k: Any, largest: Any) -> Any:
     n = x.shape[dim]
     if k == 0 or n < 1024 or n < 16 * k:
         order = argsort(x, dim, largest)
@@ -82,7 +82,7 @@ def _few_of_many(rows: Any, k: int, largest: bool) -> Any:
 
 
 @kernel
-def argkth(x: Any, k: Any, dim: Any) -> Any:
+def argkth(x: Any, dim: Any, k: Any) -> Any:
     return np.argpartition(x, k, dim).take([k], dim)
 
 

@@ -51,8 +51,8 @@ class LRScheduler:
         """The rates that the last step set."""
         return self._last_lr
 
-    def step(self, epoch: int | None = None) -> None:
-        """Go to the next epoch, or to `epoch`, and set its rates."""
+    def step(self) -> None:
+        """Go to the next epoch, and set its rates."""
         if not self._optimizer_stepped and self.last_epoch == 0:
             warnings.warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the "
@@ -61,7 +61,13 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._optimizer_stepped = True
-        self._advance(self.last_epoch + 1 if epoch is None else epoch)
+        self._advance(self.last_epoch + 1)
+
+    def restart(self) -> None:
+        """Begin at epoch 0 with the initial rates, as a part of SequentialLR does."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self._advance(0)
 
     def _advance(self, epoch: int) -> None:
         self.last_epoch = epoch

@@ -55,7 +55,7 @@ class SequentialLR(LRScheduler):
         k = bisect_right(self.milestones, self.last_epoch)
         scheduler = self.schedulers[k]
         if k > 0 and self.milestones[k - 1] == self.last_epoch:
-            scheduler._advance(0)
+            scheduler.restart()
         else:
             scheduler._advance(scheduler.last_epoch + 1)
         self._last_lr = scheduler.get_last_lr()

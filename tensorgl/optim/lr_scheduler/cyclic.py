@@ -73,7 +73,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """Go on by one epoch, or to `epoch`, which may be a fraction."""
         if epoch is not None and epoch < 0:
             raise ValueError(f"Expected non-negative epoch, but got {epoch}")
-        super().step(epoch)  # type: ignore[arg-type]
+        if epoch is None:
+            super().step()
+        else:
+            self._advance(epoch)  # type: ignore[arg-type]
 
     def _advance(self, epoch: int) -> None:
         if self.T_mult == 1:

@@ -46,6 +46,10 @@ class LambdaLR(LRScheduler):
 class MultiplicativeLR(LambdaLR):
     """The rate times `lr_lambda(epoch)`, every epoch."""
 
+    def restart(self) -> None:
+        """Begin at epoch 0 with the rates as they are."""
+        self._advance(0)
+
     def get_lr(self) -> list[float]:
         """The rate of each group at `last_epoch`."""
         if self.last_epoch == 0:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgl.creation import as_tensor, tensor
+from tensorgl.values import as_tensor, tensor
 from tensorgl.ops.joining import stack
 from tensorgl.random import Generator
 from tensorgl.tensor import Tensor

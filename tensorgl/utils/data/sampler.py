@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from tensorgl.creation import as_tensor
+from tensorgl.values import as_tensor
 from tensorgl.dtypes import float64
 from tensorgl.random import Generator, multinomial, randint, randperm
 

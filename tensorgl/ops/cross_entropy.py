@@ -1,0 +1,248 @@
+"""Losses of classes: cross entropy of logits, and the negative log-likelihood of log-probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorgl import primitives as p
+from tensorgl.dispatch import call2, calln, differentiable, op
+from tensorgl.dtypes import int64, uint8
+from tensorgl.ops.comparison import where
+from tensorgl.ops.linear import linear
+from tensorgl.ops.movement import reshape, unsqueeze
+from tensorgl.ops.reduction import sum
+from tensorgl.ops.softmax import log_softmax
+from tensorgl.ops.support import computes_in_single, reduced
+
+__all__ = ["cross_entropy", "linear_cross_entropy", "nll_loss"]
+
+Tensor = Any
+
+
+def _classes_second(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Input as (N, C, *) and target as (N, *), checked."""
+    if target.dtype not in (int64, uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.title}")
+    if input.ndim == 1:
+        input, target = unsqueeze(input, 0), reshape(target, (target.numel(),))
+    n, expected = input.shape[0], (*input.shape[:1], *input.shape[2:])
+    if input.ndim < 2 or target.ndim != input.ndim - 1:
+        raise RuntimeError(
+            "expected a target of one dim less than the input, multi-target not supported; given "
+            f"{list(input.shape)} and {list(target.shape)}"
+        )
+    if target.shape[0] != n:
+        raise ValueError(
+            f"Expected input batch_size ({n}) to match target batch_size ({target.shape[0]})."
+        )
+    if tuple(target.shape) != expected:
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(target.shape)}")
+    return input, target if target.dtype is int64 else target.to(int64)
+
+
+def _check_weight(weight: Tensor | None, classes: int) -> None:
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but got "
+            f"weight tensor of shape: {list(weight.shape)}"
+        )
+
+
+def _chosen(
+    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which targets count; their index and their factor in the loss, 0 and 0 for the others."""
+    _check_weight(weight, input.shape[1])
+    kept = target != ignore_index
+    index = where(kept, target, 0)
+    if weight is None:
+        return kept, index, kept.to(input.dtype)
+    flat = reshape(index, (index.numel(),))
+    factor = reshape(call2(p.take, weight, flat, (0,)), tuple(index.shape))
+    return kept, index, where(kept, factor, 0).detach()
+
+
+def _at(x: Tensor, index: Tensor) -> Tensor:
+    """The element of each slice along dim 1 that `index` names, with that dim kept."""
+    return call2(p.gather, x, unsqueeze(index, 1), (1,))
+
+
+def _with(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """`x` with `value` at those elements."""
+    return calln(p.scatter, (x, unsqueeze(index, 1), value), (1,))
+
+
+def _total(picked: Tensor, factor: Tensor, reduction: str) -> Tensor:
+    """The loss, given the log-probability of each target."""
+    # Not a plain product: what is ignored may be infinite.
+    loss = where(factor == 0, 0, -reshape(picked, tuple(factor.shape)) * factor)
+    return sum(loss) / sum(factor) if reduction == "mean" else reduced(loss, reduction)
+
+
+def _rows(g: Tensor, factor: Tensor, reduction: str) -> Tensor:
+    """The gradient of each target's part in the loss, (N, 1, *)."""
+    return unsqueeze(factor * (g / sum(factor) if reduction == "mean" else g), 1)
+
+
+@differentiable(
+    input=lambda g, index, factor, reduction, shape: _with(
+        g.new_zeros(shape), index, -_rows(g, factor, reduction)
+    )
+)
+def _nll(input: Tensor, index: Tensor, factor: Tensor, reduction: str) -> Tensor:
+    return _total(_at(input, index), factor, reduction)
+
+
+@op
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of each target.
+
+    Args:
+        input: log-probabilities, (C,) or (N, C, *).
+        target: class indices, () or (N, *).
+        weight: (C,), the factor of each class; the mean is the weighted one.
+        ignore_index: targets of this value do not count.
+
+    Raises:
+        IndexError: a target is not in [0, C).
+        ValueError: the batch sizes differ.
+        RuntimeError: other sizes differ, or the target is not of int64 or uint8.
+    """
+    shape = tuple(target.shape)
+    x, classes = _classes_second(input, target)
+    _, index, factor = _chosen(x, classes, weight, ignore_index)
+    loss = _nll(x, index, factor, reduction)
+    return reshape(loss, shape) if input.ndim == 1 and reduction == "none" else loss
+
+
+def _cross_entropy_backward(
+    g: Any, out: Any, index: Tensor, factor: Tensor, reduction: str
+) -> Tensor:
+    """(softmax - onehot) times the gradient of each row."""
+    g_loss, g_logp = g
+    probability = out[1].exp()
+    if g_loss is None:
+        return g_logp - probability * sum(g_logp, 1, True)
+    rows = _rows(g_loss, factor, reduction)
+    total = probability * rows
+    total = _with(total, index, _at(total, index) - rows)
+    return total if g_logp is None else total + g_logp - probability * sum(g_logp, 1, True)
+
+
+@differentiable(input=_cross_entropy_backward)
+def _cross_entropy(
+    input: Tensor, index: Tensor, factor: Tensor, reduction: str
+) -> tuple[Tensor, Tensor]:
+    """The loss, and the log-probabilities for its gradient."""
+    logp = log_softmax(input, 1)
+    return _total(_at(logp, index), factor, reduction), logp
+
+
+@op
+@computes_in_single
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`nll_loss(log_softmax(input, 1), target)`, or the cross entropy with target probabilities.
+
+    Args:
+        input: logits, (C,) or (N, C, *).
+        target: class indices, () or (N, *); or probabilities, of input's shape.
+        weight: (C,), the factor of each class; for indices the mean is the weighted one.
+        ignore_index: targets of this value do not count.
+        label_smoothing: the part of the target that is spread over all classes evenly.
+
+    Raises:
+        IndexError: a target is not in [0, C).
+        ValueError: the batch sizes differ.
+        RuntimeError: other sizes differ, or the target's dtype does not fit.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if target.shape == input.shape:
+        return _soft(input, target, weight, ignore_index, reduction, label_smoothing)
+    shape = tuple(target.shape)
+    x, classes = _classes_second(input, target)
+    kept, index, factor = _chosen(x, classes, weight, ignore_index)
+    if label_smoothing == 0:
+        loss = _cross_entropy(x, index, factor, reduction)[0]
+    else:
+        logp = log_softmax(x, 1)
+        spread = sum(logp if weight is None else logp * _by_class(weight, x.ndim), 1)
+        spread = where(kept, spread, 0) * (label_smoothing / x.shape[1])
+        loss = _nll(logp, index, factor, "none") * (1 - label_smoothing) - spread
+        loss = sum(loss) / sum(factor) if reduction == "mean" else reduced(loss, reduction)
+    return reshape(loss, shape) if input.ndim == 1 and reduction == "none" else loss
+
+
+def _by_class(weight: Tensor, ndim: int) -> Tensor:
+    return reshape(weight, (-1, *(1,) * (ndim - 2))) if ndim > 1 else weight
+
+
+def _soft(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    """Cross entropy with target probabilities."""
+    if not target.dtype.is_floating_point:
+        raise RuntimeError(
+            "Expected floating point type for target with class probabilities, got "
+            f"{target.dtype.title}"
+        )
+    if ignore_index >= 0:
+        raise RuntimeError("ignore_index is not supported for floating point target")
+    dim = min(input.ndim - 1, 1)
+    classes = input.shape[dim]
+    _check_weight(weight, classes)
+    if smoothing > 0:
+        target = target * (1 - smoothing) + smoothing / classes
+    terms = log_softmax(input, dim) * target
+    if weight is not None:
+        terms = terms * _by_class(weight, input.ndim)
+    return reduced(-sum(terms, dim), reduction)
+
+
+@op
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy(linear(input, linear_weight, linear_bias), target)`.
+
+    Args:
+        input: (in_features,) or (N, in_features).
+        linear_weight: (C, in_features).
+        linear_bias: (C,).
+    """
+    return cross_entropy(
+        linear(input, linear_weight, linear_bias),
+        target,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )

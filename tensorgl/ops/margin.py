@@ -1,0 +1,168 @@
+"""Losses with a margin, and the soft ones that round it off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tensorgl import primitives as p
+from tensorgl.dispatch import call2, op
+from tensorgl.ops.activation import logsigmoid
+from tensorgl.ops.arithmetic import mul
+from tensorgl.ops.comparison import where
+from tensorgl.ops.distance import pairwise_distance
+from tensorgl.ops.extremum import minimum
+from tensorgl.ops.movement import reshape, unsqueeze
+from tensorgl.ops.rectifier import relu
+from tensorgl.ops.reduction import mean, sum
+from tensorgl.ops.rounding import clamp_min
+from tensorgl.ops.support import positions, reduced
+
+__all__ = [
+    "cosine_embedding_loss",
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
+Tensor = Any
+
+
+@op
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """`log(1 + exp(-target * input))` for targets of 1 and -1, finite for inputs of any size."""
+    return reduced(-logsigmoid(input * target), reduction)
+
+
+@op
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """The binary cross entropy with logits, averaged over classes (the last dim)."""
+    loss = (1 - target) * input - logsigmoid(input)
+    return reduced(mean(loss if weight is None else loss * weight, -1), reduction)
+
+
+@op
+def hinge_embedding_loss(
+    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """`input` where the target is 1, `max(0, margin - input)` where it is -1."""
+    far = where(target != 1, clamp_min(margin - input, 0), 0)
+    return reduced(far + where(target != -1, input, 0), reduction)
+
+
+@op
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, *, reduction: str = "mean"
+) -> Tensor:
+    """`max(0, margin - target * (input1 - input2))`: input1 above input2 where the target is 1.
+
+    Raises:
+        RuntimeError: the operands differ in their number of dims.
+    """
+    if not input1.ndim == input2.ndim == target.ndim:
+        raise RuntimeError(
+            "margin_ranking_loss: All input tensors should have same dimension but got sizes: input1: "
+            f"{input1.shape}, input2: {input2.shape}, target: {target.shape}"
+        )
+    return reduced(clamp_min(margin - target * (input1 - input2), 0), reduction)
+
+
+@op
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, *, reduction: str = "mean"
+) -> Tensor:
+    """`1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1.
+
+    Args:
+        input1: (N, D) or (D,).
+        input2: of the same shape.
+        target: (N,) or ().
+    """
+    if target.ndim > 1 or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
+        raise RuntimeError(
+            f"cosine_embedding_loss: a {target.ndim}D target tensor expects {target.ndim + 1}D input "
+            f"tensors, but found inputs with sizes {list(input1.shape)} and {list(input2.shape)}"
+        )
+    tiny = 1e-12
+    power = (sum(input1 * input1, -1) + tiny) * (sum(input2 * input2, -1) + tiny)
+    cosine = sum(input1 * input2, -1) / power.sqrt()
+    loss = where(target == 1, 1 - cosine, 0) + where(
+        target == -1, clamp_min(cosine - margin, 0), 0
+    )
+    return reduced(loss, reduction)
+
+
+@op
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """`max(0, margin + d(anchor, positive) - d(anchor, negative))` with d the p-norm distance.
+
+    Args:
+        swap: take d(positive, negative) where it is smaller than d(anchor, negative).
+    """
+    return triplet_margin_with_distance_loss(
+        anchor,
+        positive,
+        negative,
+        distance_function=lambda a, b: pairwise_distance(a, b, p, eps),
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
+
+
+@op
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """`triplet_margin_loss` with any distance; default: `pairwise_distance`."""
+    if margin <= 0:
+        raise ValueError(f"triplet margin loss: margin must be greater than 0, got {margin}")
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of "
+            f"dimensions, but got: anchor {anchor.ndim}D, positive {positive.ndim}D, and negative "
+            f"{negative.ndim}D inputs"
+        )
+    distance = distance_function or pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = minimum(far, distance(positive, negative))
+    return reduced(clamp_min(margin + near - far, 0), reduction)
+
+
+def _as_batch(name: str, input: Tensor, target: Tensor, per_class: bool) -> tuple[Tensor, Tensor]:
+    """Input as (N, C), and target as (N,), or as (N, C) if it is `per_class`."""
+    batch = (input.shape[0] if input.ndim == 2 else 1,)
+    expected = (*batch, input.shape[-1]) if per_class and input.ndim else batch
+    size = target.numel() if input.ndim == 1 or not per_class else -1
+    fits = target.shape == input.shape if per_class else size == batch[0] and target.ndim < 2
+    if input.ndim not in (1, 2) or not fits:
+        raise RuntimeError(
+            f"{name}: expected an input of (C,) or (N, C) and a target of {list(expected)}, given "
+            f"{list(input.shape)} and {list(target.shape)}"
+        )
+    return reshape(input, (*batch, input.shape[-1])), reshape(target, expected)
