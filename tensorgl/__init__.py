@@ -2,6 +2,7 @@
 
 from tensorgl import autograd as autograd
 from tensorgl import errors as errors
+from tensorgl import return_types as return_types
 from tensorgl.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from tensorgl.avals import Size, device
 from tensorgl.creation import *
@@ -13,24 +14,32 @@ from tensorgl.ops.bitwise import *
 from tensorgl.ops.comparison import *
 from tensorgl.ops.conv import *
 from tensorgl.ops.decomposition import *
+from tensorgl.ops.diagonals import *
 from tensorgl.ops.einsum import *
+from tensorgl.ops.extremum import *
 from tensorgl.ops.gathering import *
+from tensorgl.ops.histogram import *
 from tensorgl.ops.indexing import *
 from tensorgl.ops.joining import *
 from tensorgl.ops.linalg import *
 from tensorgl.ops.loss import *
 from tensorgl.ops.math import *
 from tensorgl.ops.movement import *
+from tensorgl.ops.norm import *
 from tensorgl.ops.normalization import *
 from tensorgl.ops.padding import *
 from tensorgl.ops.pool import *
+from tensorgl.ops.quantile import *
 from tensorgl.ops.reduction import *
 from tensorgl.ops.resample import *
 from tensorgl.ops.rounding import *
 from tensorgl.ops.scan import *
+from tensorgl.ops.slicing import *
 from tensorgl.ops.softmax import *
+from tensorgl.ops.sorting import *
 from tensorgl.ops.special import *
 from tensorgl.ops.statistics import *
+from tensorgl.ops.unique import *
 from tensorgl.random import *
 from tensorgl.tensor import Tensor
 from tensorgl.values import *

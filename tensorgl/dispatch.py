@@ -23,6 +23,7 @@ from tensorgl.dtypes import dtype
 from tensorgl.primitives import Primitive
 
 __all__ = [
+    "become",
     "call1",
     "call2",
     "call_view",
@@ -365,6 +366,34 @@ def _rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None
         if view is not None and view._base is base:
             again = _replay(base, view._view)
             view._node, view._requires_grad = again._node, again._requires_grad
+
+
+def become(target: Any, view: Any) -> Any:
+    """Give `target` the shape, and the history, of `view`, a view of it with the same elements."""
+    if mode.grad and target._requires_grad and target._node is None:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    if target._base is not None:
+        target._view = view._view
+    else:  # the recipes of its views begin at the shape that it had
+        back = (p.reshape, (target._aval.shape,), (), None, True)
+        if view._view[0] is p.permute:
+            order = view._view[1][0]
+            back = (p.permute, (tuple(map(order.index, range(len(order)))),), (), None, True)
+        for reference in target._memory.views:
+            other = reference()
+            if other is not None and other._base is target and other is not view:
+                other._view = _after(back, other._view)
+    target._data, target._aval, target._node = view._data, view._aval, view._node
+    return target
+
+
+def _after(first: Any, view: Any) -> Any:
+    """The recipe `view` with `first` done before it."""
+    primitive, params, numbers, before, recording = view
+    before = first if before is None else _after(first, before)
+    return primitive, params, numbers, before, recording
 
 
 _identity = Vjp("copy", ("input",), (), {"input": lambda g: g})

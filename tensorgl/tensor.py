@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tensorgl import autograd, dispatch, ops
@@ -13,6 +15,18 @@ from tensorgl.dtypes import dtype
 from tensorgl.operators import Operators, in_place
 
 __all__ = ["Tensor"]
+
+
+def in_place_view(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The in-place method of a view op, after which the tensor has the view's shape: `squeeze_`."""
+
+    @functools.wraps(function)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return dispatch.become(self, function(self, *args, **kwargs))
+
+    method.__name__ += "_"
+    method.__doc__ = f"In-place `{function.__name__}`."
+    return method
 
 
 class Tensor(Operators, graph.TensorBase):
@@ -341,24 +355,196 @@ class Tensor(Operators, graph.TensorBase):
     # -- reduction ----------------------------------------------------------------------------
 
     sum = ops.reduction.sum
+    nansum = ops.reduction.nansum
+    prod = ops.reduction.prod
     mean = ops.reduction.mean
+    nanmean = ops.reduction.nanmean
+    logsumexp = ops.reduction.logsumexp
+    any = ops.reduction.any
+    all = ops.reduction.all
+    count_nonzero = ops.reduction.count_nonzero
+    var = ops.statistics.var
+    std = ops.statistics.std
+    cov = ops.statistics.cov
+    corrcoef = ops.statistics.corrcoef
+    amax = ops.extremum.amax
+    amin = ops.extremum.amin
+    aminmax = ops.extremum.aminmax
+    max = ops.extremum.max
+    min = ops.extremum.min
+    argmax = ops.extremum.argmax
+    argmin = ops.extremum.argmin
+    norm = ops.norm.norm
+    dist = ops.norm.dist
+    renorm = ops.norm.renorm
+    kthvalue = ops.quantile.kthvalue
+    median = ops.quantile.median
+    nanmedian = ops.quantile.nanmedian
+    mode = ops.quantile.mode
+    quantile = ops.quantile.quantile
+    nanquantile = ops.quantile.nanquantile
+    sort = ops.sorting.sort
+    argsort = ops.sorting.argsort
+    msort = ops.sorting.msort
+    topk = ops.sorting.topk
+    cumsum = ops.scan.cumsum
+    cumprod = ops.scan.cumprod
+    cummax = ops.scan.cummax
+    cummin = ops.scan.cummin
+    logcumsumexp = ops.scan.logcumsumexp
+    diff = ops.scan.diff
+    unique = ops.unique.unique
+    unique_consecutive = ops.unique.unique_consecutive
+    bincount = ops.histogram.bincount
+    histc = ops.histogram.histc
+    histogram = ops.histogram.histogram
+    cumsum_ = in_place(ops.scan.cumsum)
+    cumprod_ = in_place(ops.scan.cumprod)
+    renorm_ = in_place(ops.norm.renorm)
 
     # -- movement -----------------------------------------------------------------------------
 
+    adjoint = ops.movement.adjoint
+    as_strided = ops.slicing.as_strided
+    broadcast_to = ops.movement.broadcast_to
+    chunk = ops.joining.chunk
     clone = ops.movement.clone
     contiguous = ops.movement.contiguous
-    view = ops.movement.view
-    reshape = ops.movement.reshape
-    permute = ops.movement.permute
-    transpose = ops.movement.transpose
-    swapaxes = ops.movement.swapaxes
-    t = ops.movement.t
+    diag = ops.diagonals.diag
+    diag_embed = ops.diagonals.diag_embed
+    diagflat = ops.diagonals.diagflat
+    diagonal = ops.diagonals.diagonal
+    diagonal_scatter = ops.diagonals.diagonal_scatter
+    dsplit = ops.joining.dsplit
     expand = ops.movement.expand
-    squeeze = ops.movement.squeeze
-    unsqueeze = ops.movement.unsqueeze
+    expand_as = ops.movement.expand_as
+    flatten = ops.movement.flatten
     flip = ops.movement.flip
+    fliplr = ops.movement.fliplr
+    flipud = ops.movement.flipud
+    hsplit = ops.joining.hsplit
+    moveaxis = ops.movement.moveaxis
+    movedim = ops.movement.movedim
+    narrow = ops.slicing.narrow
+    permute = ops.movement.permute
+    ravel = ops.movement.ravel
+    repeat = ops.joining.repeat
+    repeat_interleave = ops.joining.repeat_interleave
+    reshape = ops.movement.reshape
+    reshape_as = ops.movement.reshape_as
+    roll = ops.joining.roll
+    rot90 = ops.movement.rot90
+    select = ops.slicing.select
+    select_scatter = ops.slicing.select_scatter
+    slice_scatter = ops.slicing.slice_scatter
+    split = ops.joining.split
+    split_with_sizes = ops.joining.split_with_sizes
+    squeeze = ops.movement.squeeze
+    storage_offset = ops.slicing.storage_offset
+    swapaxes = ops.movement.swapaxes
+    swapdims = ops.movement.swapdims
+    t = ops.movement.t
+    tensor_split = ops.joining.tensor_split
+    tile = ops.joining.tile
+    transpose = ops.movement.transpose
+    tril = ops.diagonals.tril
+    triu = ops.diagonals.triu
+    unbind = ops.joining.unbind
+    unflatten = ops.movement.unflatten
+    unfold = ops.slicing.unfold
+    unsqueeze = ops.movement.unsqueeze
+    view = ops.movement.view
+    view_as = ops.movement.view_as
+    vsplit = ops.joining.vsplit
+
+    squeeze_ = in_place_view(ops.movement.squeeze)
+    swapaxes_ = in_place_view(ops.movement.swapaxes)
+    swapdims_ = in_place_view(ops.movement.swapdims)
+    t_ = in_place_view(ops.movement.t)
+    transpose_ = in_place_view(ops.movement.transpose)
+    unsqueeze_ = in_place_view(ops.movement.unsqueeze)
+    tril_ = in_place(ops.diagonals.tril, saves=False)
+    triu_ = in_place(ops.diagonals.triu, saves=False)
+
+    @property
+    def T(self) -> Tensor:
+        """A view with the dims in reverse order."""
+        return self.permute(tuple(range(self.ndim))[::-1])
+
+    @property
+    def H(self) -> Tensor:
+        """A view of a matrix with its dims swapped."""
+        if self.ndim not in (0, 2):
+            raise RuntimeError(
+                f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
+            )
+        return self.t()
+
+    @property
+    def mT(self) -> Tensor:
+        """A view with the last two dims swapped."""
+        if self.ndim < 2:
+            raise RuntimeError(
+                "tensor.mT is only supported on matrices or batches of matrices. Got "
+                f"{self.ndim}-D tensor."
+            )
+        return self.transpose(-2, -1)
+
+    @property
+    def mH(self) -> Tensor:
+        """A view with the last two dims swapped."""
+        return self.mT
 
     # -- indexing -----------------------------------------------------------------------------
+
+    __getitem__ = ops.indexing.getitem
+    __setitem__ = ops.indexing.setitem
+    argwhere = ops.gathering.argwhere
+    copy_ = ops.indexing.copy_
+    fill_ = ops.indexing.fill_
+    gather = ops.gathering.gather
+    index_add = ops.gathering.index_add
+    index_copy = ops.gathering.index_copy
+    index_fill = ops.gathering.index_fill
+    index_put = ops.indexing.index_put
+    index_reduce = ops.gathering.index_reduce
+    index_select = ops.gathering.index_select
+    masked_fill = ops.gathering.masked_fill
+    masked_scatter = ops.gathering.masked_scatter
+    masked_select = ops.gathering.masked_select
+    nonzero = ops.gathering.nonzero
+    put = ops.gathering.put
+    scatter = ops.gathering.scatter
+    scatter_add = ops.gathering.scatter_add
+    scatter_reduce = ops.gathering.scatter_reduce
+    take = ops.gathering.take
+    take_along_dim = ops.gathering.take_along_dim
+    zero_ = ops.indexing.zero_
+
+    index_add_ = in_place(ops.gathering.index_add, saves=False)
+    index_copy_ = in_place(ops.gathering.index_copy, saves=False)
+    index_fill_ = in_place(ops.gathering.index_fill, saves=False)
+    index_put_ = in_place(ops.indexing.index_put, saves=False)
+    index_reduce_ = in_place(ops.gathering.index_reduce)
+    masked_fill_ = in_place(ops.gathering.masked_fill, saves=False)
+    masked_scatter_ = in_place(ops.gathering.masked_scatter, saves=False)
+    put_ = in_place(ops.gathering.put, saves=False)
+    scatter_ = in_place(ops.gathering.scatter, saves=False)
+    scatter_add_ = in_place(ops.gathering.scatter_add, saves=False)
+    scatter_reduce_ = in_place(ops.gathering.scatter_reduce)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, Tensor | int | float):
+            raise RuntimeError(
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                f"{type(element)}."
+            )
+        return bool(dispatch.to_host(self == element).any())
 
     # -- linear algebra -----------------------------------------------------------------------
 

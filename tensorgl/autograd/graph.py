@@ -10,11 +10,23 @@ This module imports nothing of tensorgl.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import count
 from typing import Any
 
-__all__ = ["Memory", "Mode", "MultiNode", "Node", "Part", "TensorBase", "Vjp", "mode", "record"]
+__all__ = [
+    "Memory",
+    "Mode",
+    "MultiNode",
+    "Node",
+    "Part",
+    "PostHook",
+    "TensorBase",
+    "Vjp",
+    "mode",
+    "record",
+    "share",
+]
 
 Rule = Callable[..., Any]
 _next_sequence = count().__next__
@@ -25,6 +37,7 @@ class Mode(threading.local):
 
     grad = True
     inference = False
+    anomaly = False  # whether backward looks for NaN
 
 
 mode = Mode()
@@ -82,6 +95,11 @@ def make_tensor(data: Any, aval: Any) -> Any:
 
 
 OUT, SHAPE, INDEX = "out", "shape", "i"
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they "
+    "have already been freed). Specify retain_graph=True if you need to backward through the graph "
+    "a second time."
+)
 
 
 class Vjp:
@@ -185,34 +203,43 @@ class Node:
         """The nodes (or leaf tensors) that the gradient goes to, as PyTorch gives them."""
         return tuple((e, 0) for e in self.edges)
 
-    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+    def add_hook(self, hook: Callable[[Any], Any]) -> Handle:
         """Call `hook(gradient)` before this node runs; a result that is not None replaces it."""
         if self.hooks is None:
             self.hooks = {}
         return Handle(self.hooks, hook)
 
-    def release(self) -> None:
-        """Drop what was saved; a second backward then raises PyTorch's error."""
-        self.saved = None
-        self.out = None
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> Handle:
+        """Call `hook(grad_outputs)` before this node runs; a tuple that it returns replaces them."""
 
-    def backward(self, g: Any) -> list[Any]:
-        """The gradient for each edge; None where none is wanted."""
+        def on_outputs(g: Any) -> Any:
+            result = hook((g,))
+            return g if result is None else result[0]
+
+        return self.add_hook(on_outputs)
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(grad_inputs, grad_outputs)` after this node ran; a result replaces the first."""
+        return self.add_hook(PostHook(hook))
+
+    def release(self) -> None:
+        """Drop what was saved; if that was a tensor, a second backward raises PyTorch's error."""
+        if self.out is not None or any(isinstance(t, TensorBase) for t in self.saved or ()):
+            self.saved = self.out = None
+
+    def backward(self, g: Any, wanted: Container[int] | None = None) -> list[Any]:
+        """The gradient for each edge; None where none is wanted (`wanted`: ids of edges, or all)."""
         if self.saved is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved "
-                "tensors after they have already been freed). Specify retain_graph=True if you "
-                "need to backward through the graph a second time."
-            )
+            raise RuntimeError(FREED)
         rules = self.vjp.rules
         grads: list[Any] = []
         for k, edge in enumerate(self.edges):
             rule = rules.get(INDEX if self.vjp.variadic else k)
-            if edge is None or rule is None:
+            if edge is None or rule is None or (wanted is not None and id(edge) not in wanted):
                 grads.append(None)
                 continue
-            function, wanted = rule
-            grads.append(function(g, *[self._value(w, k, edge) for w in wanted]))
+            function, names = rule
+            grads.append(function(g, *[self._value(w, k, edge) for w in names]))
         return grads
 
     def _value(self, wanted: Any, k: int, edge: Any) -> Any:
@@ -229,7 +256,7 @@ class Node:
         if isinstance(value, TensorBase) and value._memory is not None:
             expected = self.versions[wanted] if self.versions else 0
             if value._memory.version != expected:
-                _raise_stale(value._aval, value._memory.version, expected)
+                raise_stale(value._aval, value._memory.version, expected)
         return value
 
     def _output(self) -> Any:
@@ -237,7 +264,7 @@ class Node:
         assert self.out is not None
         data, memory, expected = self.out
         if memory.version != expected:
-            _raise_stale(self._aval, memory.version, expected)
+            raise_stale(self._aval, memory.version, expected)
         out = make_tensor(data, self._aval)
         out._memory = memory
         out._node, out._requires_grad = self, True
@@ -247,11 +274,12 @@ class Node:
 class MultiNode(Node):
     """A recorded call of several results. Its gradient is a list, with None where none arrived."""
 
-    __slots__ = ("outs", "pending")
+    __slots__ = ("count", "outs")
 
     def set_outputs(self, outs: Sequence[TensorBase], save: bool) -> None:
-        self.pending: list[Any] = [None] * len(outs)
-        self.outs = []
+        """Make the results those of this call, each with a Part as its node."""
+        self.count = len(outs)
+        self.outs: list[Any] = []
         for index, out in enumerate(outs):
             if save and out._memory is None:
                 out._memory = Memory()
@@ -263,14 +291,16 @@ class MultiNode(Node):
                 self.outs.append((out._data, out._memory, out._memory.version, out._aval, part))  # type: ignore[union-attr]
 
     def release(self) -> None:
+        if self.outs:
+            self.saved = None
+            self.outs = []
         super().release()
-        self.outs = []
 
     def _output(self) -> Any:
         results = []
         for data, memory, expected, aval, part in self.outs:
             if memory.version != expected:
-                _raise_stale(aval, memory.version, expected)
+                raise_stale(aval, memory.version, expected)
             out = make_tensor(data, aval)
             out._memory = memory
             if part is not None:
@@ -278,16 +308,12 @@ class MultiNode(Node):
             results.append(out)
         return tuple(results)
 
-    def backward(self, g: Any) -> list[Any]:
-        pending, self.pending = self.pending, [None] * len(self.pending)
-        return super().backward(pending)
-
 
 _part = Vjp("part", (), (), {})
 
 
 class Part(Node):
-    """One result of a MultiNode: hands its gradient on, at its own index."""
+    """One result of a MultiNode: the engine puts its gradient into the other's list, at `index`."""
 
     __slots__ = ("index",)
 
@@ -298,12 +324,14 @@ class Part(Node):
     def name(self) -> str:
         return self.edges[0].name()
 
-    def release(self) -> None:
-        pass
 
-    def backward(self, g: Any) -> list[Any]:
-        self.edges[0].pending[self.index] = g
-        return [g]
+class PostHook:
+    """A hook that runs after its node, on the gradients of the inputs."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
 
 
 class Handle:
@@ -352,7 +380,13 @@ def record(vjp: Vjp, inputs: Sequence[Any], params: tuple[Any, ...], out: Any) -
         MultiNode(vjp, edges, saved, params, None).set_outputs(out, OUT in wanted)
 
 
-def _raise_stale(aval: Any, version: int, expected: int) -> None:
+def share(g: TensorBase) -> None:
+    """Note that somebody may keep `g`, so that no leaf takes it as its own `grad`."""
+    if g._memory is None:
+        g._memory = Memory()
+
+
+def raise_stale(aval: Any, version: int, expected: int) -> None:
     raise RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [tensorgl.{aval.dtype.title}Tensor {list(aval.shape)}] is at version "

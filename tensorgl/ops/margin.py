@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensorgl import primitives as p
+from tensorgl import primitives
 from tensorgl.dispatch import call2, op
 from tensorgl.ops.activation import logsigmoid
-from tensorgl.ops.arithmetic import mul
 from tensorgl.ops.comparison import where
 from tensorgl.ops.distance import pairwise_distance
 from tensorgl.ops.extremum import minimum
@@ -154,15 +153,66 @@ def triplet_margin_with_distance_loss(
     return reduced(clamp_min(margin + near - far, 0), reduction)
 
 
-def _as_batch(name: str, input: Tensor, target: Tensor, per_class: bool) -> tuple[Tensor, Tensor]:
-    """Input as (N, C), and target as (N,), or as (N, C) if it is `per_class`."""
-    batch = (input.shape[0] if input.ndim == 2 else 1,)
-    expected = (*batch, input.shape[-1]) if per_class and input.ndim else batch
-    size = target.numel() if input.ndim == 1 or not per_class else -1
-    fits = target.shape == input.shape if per_class else size == batch[0] and target.ndim < 2
-    if input.ndim not in (1, 2) or not fits:
+@op
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over other classes of `max(0, margin - input[target] + input[class]) ** p`.
+
+    Args:
+        input: (C,) or (N, C).
+        target: class indices, () or (N,).
+        p: 1 or 2.
+        weight: (C,), the factor of each target class.
+    """
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: only p == 1 and p == 2 supported, given {p}")
+    n, c = (1, *input.shape)[-2:]
+    if input.ndim not in (1, 2) or target.ndim > 1 or target.numel() != n:
         raise RuntimeError(
-            f"{name}: expected an input of (C,) or (N, C) and a target of {list(expected)}, given "
-            f"{list(input.shape)} and {list(target.shape)}"
+            "multi_margin_loss: expected an input of (C,) or (N, C) and a target index for each row, "
+            f"given {list(input.shape)} and {list(target.shape)}"
         )
-    return reshape(input, (*batch, input.shape[-1])), reshape(target, expected)
+    if weight is not None and tuple(weight.shape) != (c,):
+        raise RuntimeError(
+            f"multi_margin_loss: inconsistent weight size, expected {c} but got {list(weight.shape)}"
+        )
+    x, y = reshape(input, (n, c)), reshape(target, (n, 1))
+    excess = relu(margin - call2(primitives.gather, x, y, (1,)) + x)
+    if p == 2:
+        excess = excess * excess
+    if weight is not None:
+        excess = excess * unsqueeze(call2(primitives.take, weight, reshape(y, (n,)), (0,)), 1)
+    loss = sum(where(positions(c, x.device) == y, 0, excess), 1) / c
+    return reduced(reshape(loss, tuple(target.shape)), reduction)
+
+
+@op
+def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """The sum over target classes j and others i of `max(0, 1 - input[j] + input[i]) / C`.
+
+    Args:
+        input: (C,) or (N, C).
+        target: of the same shape: the indices of the target classes, ended by -1.
+    """
+    if input.ndim not in (1, 2) or target.shape != input.shape:
+        raise RuntimeError(
+            "multilabel_margin_loss: expected an input of (C,) or (N, C) and a target of its shape, "
+            f"given {list(input.shape)} and {list(target.shape)}"
+        )
+    n, c = (1, *input.shape)[-2:]
+    x, y = reshape(input, (n, c)), reshape(target, (n, c))
+    listed = (y < 0).cumsum(1) == 0
+    index = where(listed, y, 0)
+    hits = (unsqueeze(index, 2) == positions(c, x.device)).logical_and(unsqueeze(listed, 2))
+    other = unsqueeze(sum(hits, 1) == 0, 1)
+    wanted = unsqueeze(call2(primitives.gather, x, index, (1,)), 2)
+    excess = relu(1 - wanted + unsqueeze(x, 1))
+    loss = sum(where(other.logical_and(unsqueeze(listed, 2)), excess, 0), (1, 2)) / c
+    return reduced(reshape(loss, tuple(input.shape[:-1])), reduction)

@@ -1,0 +1,89 @@
+"""Distinct elements and rows. How many there are depends on the values, so the host finds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorgl import dtypes
+from tensorgl.dispatch import from_host, op, to_host
+from tensorgl.ops.dims import numpy_names
+from tensorgl.ops.movement import wrap_dim
+
+__all__ = ["unique", "unique_consecutive"]
+
+Tensor = Any
+
+
+@op
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements (or slices along `dim`), in ascending order.
+
+    Args:
+        return_inverse: also where in the result each element of the input is.
+        return_counts: also how often each occurs.
+    """
+    return _distinct(input, dim, True, return_inverse, return_counts)
+
+
+@op
+def unique_consecutive(
+    input: Tensor,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The elements (or slices along `dim`) without those that equal the one before."""
+    return _distinct(input, dim, False, return_inverse, return_counts)
+
+
+def _distinct(
+    input: Tensor, dim: int | None, sort: bool, return_inverse: bool, return_counts: bool
+) -> Any:
+    """The first of each run of equals, after a sort or as they are."""
+    values = to_host(input)
+    if dim is None:
+        rows, inverse_shape = values.reshape(-1, 1), values.shape
+    else:
+        d = wrap_dim(dim, input.ndim)
+        moved = np.moveaxis(np.atleast_1d(values), d, 0)
+        if moved.size == 0 and len(moved):
+            raise RuntimeError(
+                f"There are 0 sized dimensions, and they aren't selected, so unique cannot be applied: "
+                f"input {tuple(values.shape)}, dim {dim}"
+            )
+        rows, inverse_shape = moved.reshape(len(moved), -1), (len(moved),)
+    order = _order(rows) if sort else np.arange(len(rows))
+    rows = rows[order]
+    starts = np.ones(len(rows), bool)
+    starts[1:] = (rows[1:] != rows[:-1]).any(1)
+    first = np.flatnonzero(starts)
+    distinct = rows[first]
+    if dim is None:
+        distinct = distinct.reshape(-1)
+    else:
+        distinct = np.moveaxis(distinct.reshape(len(first), *moved.shape[1:]), 0, d)
+        distinct = distinct if input.ndim else distinct.reshape(-1)
+    results = [from_host(np.ascontiguousarray(distinct), input.dtype, input.device)]
+    if return_inverse:
+        inverse = np.empty(len(rows), np.int64)
+        inverse[order] = np.cumsum(starts) - 1
+        results.append(from_host(inverse.reshape(inverse_shape), dtypes.int64, input.device))
+    if return_counts:
+        counts = np.diff(first, append=len(rows))
+        results.append(from_host(counts, dtypes.int64, input.device))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _order(rows: Any) -> Any:
+    """The indices that sort rows by their first element, then the second, and so on."""
+    if rows.shape[1] == 1:
+        return np.argsort(rows[:, 0], kind="stable")
+    return np.lexsort(rows.T[::-1])
