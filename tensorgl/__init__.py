@@ -7,14 +7,14 @@ from tensorgl.autograd import enable_grad, inference_mode, no_grad, set_grad_ena
 from tensorgl.avals import Size, device
 from tensorgl.creation import *
 from tensorgl.dtypes import *
-from tensorgl.ops.activation import *
+from tensorgl.ops.activation import celu, celu_, selu, selu_
 from tensorgl.ops.arithmetic import *
-from tensorgl.ops.attention import *
 from tensorgl.ops.bitwise import *
 from tensorgl.ops.comparison import *
 from tensorgl.ops.conv import *
-from tensorgl.ops.decomposition import *
 from tensorgl.ops.diagonals import *
+from tensorgl.ops.distance import *
+from tensorgl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
 from tensorgl.ops.einsum import *
 from tensorgl.ops.extremum import *
 from tensorgl.ops.gathering import *
@@ -22,20 +22,31 @@ from tensorgl.ops.histogram import *
 from tensorgl.ops.indexing import *
 from tensorgl.ops.joining import *
 from tensorgl.ops.linalg import *
-from tensorgl.ops.loss import *
+from tensorgl.ops.linear import bilinear
 from tensorgl.ops.math import *
 from tensorgl.ops.movement import *
 from tensorgl.ops.norm import *
-from tensorgl.ops.normalization import *
+from tensorgl.ops.normalization import group_norm, layer_norm, rms_norm
+from tensorgl.ops.older_linalg import *
 from tensorgl.ops.padding import *
 from tensorgl.ops.pool import *
 from tensorgl.ops.quantile import *
+from tensorgl.ops.rectifier import (
+    hardshrink,
+    prelu,
+    relu,
+    relu_,
+    rrelu,
+    rrelu_,
+    threshold,
+    threshold_,
+)
 from tensorgl.ops.reduction import *
 from tensorgl.ops.resample import *
 from tensorgl.ops.rounding import *
 from tensorgl.ops.scan import *
 from tensorgl.ops.slicing import *
-from tensorgl.ops.softmax import *
+from tensorgl.ops.softmax import log_softmax, softmax
 from tensorgl.ops.sorting import *
 from tensorgl.ops.special import *
 from tensorgl.ops.statistics import *
@@ -50,6 +61,7 @@ from tensorgl.version import __version__
 from tensorgl import accelerator as accelerator
 from tensorgl import cuda as cuda
 from tensorgl import datasets as datasets
+from tensorgl import linalg as linalg
 from tensorgl import optim as optim
 from tensorgl import random as random
 from tensorgl import utils as utils

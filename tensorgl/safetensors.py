@@ -20,12 +20,12 @@ import numpy as np
 
 from tensorgl import dtypes
 from tensorgl.avals import device
-from tensorgl.values import from_numpy
 from tensorgl.dispatch import to_host
 from tensorgl.dtypes import BY_NAME
 from tensorgl.errors import SerializationError
 from tensorgl.files import write_atomically
 from tensorgl.tensor import Tensor
+from tensorgl.values import from_numpy
 
 try:
     import safetensors.numpy

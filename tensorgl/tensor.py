@@ -549,6 +549,52 @@ class Tensor(Operators, graph.TensorBase):
     # -- linear algebra -----------------------------------------------------------------------
 
     matmul = __matmul__ = ops.linalg.matmul
+    mm = ops.linalg.mm
+    bmm = ops.linalg.bmm
+    mv = ops.linalg.mv
+    dot = ops.linalg.dot
+    vdot = ops.linalg.vdot
+    inner = ops.linalg.inner
+    outer = ops.linalg.outer
+    ger = ops.linalg.ger
+    kron = ops.linalg.kron
+    trace = ops.linalg.trace
+    addmm = ops.linalg.addmm
+    addmv = ops.linalg.addmv
+    addr = ops.linalg.addr
+    addbmm = ops.linalg.addbmm
+    baddbmm = ops.linalg.baddbmm
+    cross = ops.older_linalg.cross
+    cholesky = ops.older_linalg.cholesky
+    cholesky_inverse = ops.older_linalg.cholesky_inverse
+    cholesky_solve = ops.older_linalg.cholesky_solve
+    det = ops.older_linalg.det
+    inverse = ops.older_linalg.inverse
+    logdet = ops.older_linalg.logdet
+    matrix_exp = ops.older_linalg.matrix_exp
+    matrix_power = ops.older_linalg.matrix_power
+    pinverse = ops.older_linalg.pinverse
+    qr = ops.older_linalg.qr
+    slogdet = ops.older_linalg.slogdet
+    svd = ops.older_linalg.svd
+
+    addmm_ = in_place(ops.linalg.addmm)
+    addmv_ = in_place(ops.linalg.addmv)
+    addr_ = in_place(ops.linalg.addr)
+    addbmm_ = in_place(ops.linalg.addbmm)
+    baddbmm_ = in_place(ops.linalg.baddbmm)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.linalg.matmul(other, self)
+
+    # -- neural networks ----------------------------------------------------------------------
+
+    relu = ops.rectifier.relu
+    relu_ = ops.rectifier.relu_
+    prelu = ops.rectifier.prelu
+    hardshrink = ops.rectifier.hardshrink
+    softmax = ops.softmax.softmax
+    log_softmax = ops.softmax.log_softmax
 
     # -- creation -----------------------------------------------------------------------------
 

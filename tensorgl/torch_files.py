@@ -19,9 +19,9 @@ import numpy as np
 
 from tensorgl import dtypes
 from tensorgl.avals import Size, device
-from tensorgl.values import from_numpy
 from tensorgl.errors import SerializationError
 from tensorgl.tensor import Tensor
+from tensorgl.values import from_numpy
 
 __all__ = ["load"]
 

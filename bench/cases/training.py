@@ -53,7 +53,7 @@ def _cnn_model(nn: Any) -> Any:
 
 
 def cnn(lib: Any) -> Callable[[], object]:
-    """conv 16, pool, conv 32, pool, dense on 28x28, batch 64, SGD."""
+    """Conv 16, pool, conv 32, pool, dense on 28x28, batch 64, SGD."""
     lib.manual_seed(0)
     model = _cnn_model(lib.nn)
     optimizer = lib.optim.SGD(model.parameters(), lr=0.01)

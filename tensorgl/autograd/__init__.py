@@ -10,35 +10,47 @@ from typing import Any
 
 from tensorgl.autograd.engine import (
     backward,
+    detect_anomaly,
     enable_grad,
     grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
+    set_detect_anomaly,
     set_grad_enabled,
 )
 
 __all__ = [
+    "Function",
     "backward",
+    "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
 _LATER = {
+    "Function": "function",
     "GradcheckError": "checks",
     "gradcheck": "checks",
     "gradgradcheck": "checks",
 }
+_MODULES = ("checks", "function", "functional", "graph")
 
 
 def __getattr__(name: str) -> Any:
     """What is written in tensors is imported when it is first asked for."""
     if name in _LATER:
         return getattr(import_module(f"tensorgl.autograd.{_LATER[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"tensorgl.autograd.{name}")
     raise AttributeError(f"module 'tensorgl.autograd' has no attribute '{name}'")

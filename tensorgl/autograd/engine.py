@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from tensorgl.autograd.graph import MultiNode, Node, TensorBase, mode
+from tensorgl.autograd.graph import Node, Part, PostHook, TensorBase, mode, share
 
 __all__ = [
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "inference_mode",
@@ -23,6 +24,7 @@ __all__ = [
     "is_inference_mode_enabled",
     "no_grad",
     "run_backward",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
@@ -33,6 +35,7 @@ def run_backward(
     targets: Sequence[Any] | None,
     retain_graph: bool,
     create_graph: bool,
+    accumulate: bool,
 ) -> dict[int, Any]:
     """Send `gradients` from `roots` back through the graph.
 
@@ -40,24 +43,23 @@ def run_backward(
         roots: tensors that require a gradient.
         gradients: one tensor for each, of the same shape.
         targets: edges (nodes or leaf tensors) whose gradients are wanted; None for every leaf.
+        retain_graph: keep what was saved.
+        create_graph: record what the rules compute.
+        accumulate: add the gradients of the leaves to their `grad`.
 
     Returns:
-        The gradient of each target by `id`; with `targets` None, of each leaf in its `grad`.
+        The gradient of each target by `id`.
     """
     wanted = None if targets is None else {id(t) for t in targets}
-    alive = None if targets is None else _reaching(roots, wanted)
-    pending: dict[int, Any] = {}
+    through, receivers = (None, None) if wanted is None else _paths(roots, wanted)
+    pending: dict[int, Any] = {}  # gradients that have arrived, by the id of their edge
     heap: list[tuple[int, Node]] = []
     leaves: list[Any] = []
     found: dict[int, Any] = {}
 
     def send(edge: Any, g: Any) -> None:
         key = id(edge)
-        if isinstance(edge, MultiNode):
-            if key not in pending:
-                heappush(heap, (-edge.seq, edge))
-            pending[key] = g
-        elif key in pending:
+        if key in pending:
             pending[key] = pending[key] + g
         else:
             pending[key] = g
@@ -66,10 +68,20 @@ def run_backward(
             else:
                 leaves.append(edge)
 
+    def send_part(part: Part, g: Any) -> None:
+        call = part.edges[0]
+        results = pending.get(id(call))
+        if results is None:
+            results = pending[id(call)] = [None] * call.count
+            heappush(heap, (-call.seq, call))
+        results[part.index] = g
+
     previous, mode.grad = mode.grad, create_graph
     try:
         for root, g in zip(roots, gradients, strict=True):
-            send(root._node or root, g)
+            edge = root._node or root
+            if receivers is None or id(edge) in receivers:
+                send(edge, g)
         while heap:
             _, node = heappop(heap)
             g = pending.pop(id(node))
@@ -77,26 +89,32 @@ def run_backward(
                 g = _run_hooks(node.hooks, g)
             if wanted is not None and id(node) in wanted:
                 found[id(node)] = g
-            if alive is not None and id(node) not in alive:
+            if through is not None and id(node) not in through:
                 continue
-            for edge, part in zip(node.edges, node.backward(g), strict=True):
-                if part is None or (alive is not None and id(edge) not in alive):
-                    continue
-                if part._aval is not edge._aval and not isinstance(edge, MultiNode):
-                    part = part._reduce_to(edge._aval, node)
-                send(edge, part)
+            if isinstance(node, Part):
+                send_part(node, g)
+                continue
+            parts = node.backward(g, receivers)
+            if node.hooks:
+                parts = _run_post_hooks(node.hooks, parts, g)
+            if mode.anomaly:
+                _check_finite(node, parts)
             if not retain_graph:
                 node.release()
-        stored: set[int] = {id(g) for g in gradients}
+            for edge, part in zip(node.edges, parts, strict=True):
+                if part is None or (receivers is not None and id(edge) not in receivers):
+                    continue
+                if part._aval is not edge._aval:
+                    part = part._reduce_to(edge._aval, node)
+                send(edge, part)
         for leaf in leaves:
             g = pending.pop(id(leaf))
             if leaf._hooks:
                 g = _run_hooks(leaf._hooks, g)
-            if wanted is None:
-                leaf._accumulate_grad(g, owned=id(g) not in stored and not leaf._hooks)
-                stored.add(id(g))
-            elif id(leaf) in wanted:
+            if wanted is not None:
                 found[id(leaf)] = g
+            if accumulate:
+                leaf._accumulate_grad(g)
     finally:
         mode.grad = previous
     return found
@@ -104,27 +122,67 @@ def run_backward(
 
 def _run_hooks(hooks: dict[int, Callable[..., Any]], g: Any) -> Any:
     for hook in tuple(hooks.values()):
+        if isinstance(hook, PostHook):
+            continue
+        for given in g if isinstance(g, list) else (g,):
+            if given is not None:
+                share(given)
         result = hook(g)
-        g = g if result is None else result
+        if result is None:
+            continue
+        if isinstance(g, TensorBase):
+            _check_replacement(hook, result, g)
+            share(result)
+        g = result
     return g
 
 
-def _reaching(roots: Sequence[Any], wanted: Any) -> set[int]:
-    """The ids of all nodes and leaves under `roots` from which a wanted one is reached."""
-    edges_of: dict[int, Any] = {}
-    stack = [root._node or root for root in roots]
+def _check_replacement(hook: Any, result: Any, g: Any) -> None:
+    if not isinstance(result, TensorBase):
+        raise TypeError(f"expected a Tensor, but hook returned '{type(result).__name__}'")
+    if result._aval.shape != g._aval.shape:
+        name = getattr(hook, "__name__", "hook")
+        raise RuntimeError(
+            f"hook '{name}' has changed the size of value from {list(g._aval.shape)} to "
+            f"{list(result._aval.shape)}"
+        )
+
+
+def _run_post_hooks(hooks: dict[int, Any], parts: list[Any], g: Any) -> list[Any]:
+    for hook in tuple(hooks.values()):
+        if isinstance(hook, PostHook):
+            for given in parts:
+                if given is not None:
+                    share(given)
+            result = hook.call(tuple(parts), tuple(g) if isinstance(g, list) else (g,))
+            if result is not None:
+                parts = [result] if isinstance(result, TensorBase) else list(result)
+    return parts
+
+
+def _check_finite(node: Node, parts: list[Any]) -> None:
+    """In anomaly mode: raise at the first node that makes NaN."""
+    for k, part in enumerate(parts):
+        if part is not None and part.isnan().any():
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {k}th output.")
+
+
+def _paths(roots: Sequence[Any], wanted: set[int]) -> tuple[set[int], set[int]]:
+    """The ids of the nodes under `roots` that lead to a wanted edge, and with them the wanted ones."""
+    nodes: dict[int, Node] = {}
+    stack = [root._node for root in roots if root._node is not None]
     while stack:
         node = stack.pop()
-        if id(node) not in edges_of:
-            edges_of[id(node)] = node
-            if isinstance(node, Node):
-                stack.extend(e for e in node.edges if e is not None)
-    alive = set(wanted)
-    nodes = sorted((n for n in edges_of.values() if isinstance(n, Node)), key=lambda n: n.seq)
-    for node in nodes:
-        if any(id(e) in alive for e in node.edges if e is not None):
-            alive.add(id(node))
-    return alive
+        if id(node) not in nodes:
+            nodes[id(node)] = node
+            stack.extend(e for e in node.edges if isinstance(e, Node))
+    through: set[int] = set()
+    receivers = set(wanted)
+    for node in sorted(nodes.values(), key=lambda n: n.seq):
+        if any(id(e) in receivers for e in node.edges):
+            through.add(id(node))
+            receivers.add(id(node))
+    return through, receivers
 
 
 def _as_tuple(x: Any) -> tuple[Any, ...]:
@@ -134,26 +192,34 @@ def _as_tuple(x: Any) -> tuple[Any, ...]:
 def _start_gradients(roots: tuple[Any, ...], gradients: Any) -> list[Any]:
     """One gradient a root: what was given, or 1 for a scalar."""
     if gradients is None or isinstance(gradients, TensorBase):
-        gradients = (gradients,) * 1 if len(roots) == 1 else (gradients,) + (None,) * len(roots[1:])
+        gradients = (gradients,) + (None,) * (len(roots) - 1)
     if len(gradients) != len(roots):
         raise RuntimeError(f"got {len(roots)} tensors and {len(gradients)} gradients")
-    started = []
-    for root, g in zip(roots, gradients, strict=True):
-        if not root._requires_grad:
+    return [
+        _start_gradient(k, root, g)
+        for k, (root, g) in enumerate(zip(roots, gradients, strict=True))
+    ]
+
+
+def _start_gradient(k: int, root: Any, g: Any) -> Any:
+    if not root._requires_grad:
+        raise RuntimeError(
+            f"element {k} of tensors does not require grad and does not have a grad_fn"
+        )
+    if g is None:
+        if root._aval.size != 1:
             raise RuntimeError(
-                "element 0 of tensors does not require grad and does not have a grad_fn"
+                "grad can be implicitly created only for scalar outputs, given one of shape "
+                f"{list(root._aval.shape)}; pass a gradient of that shape"
             )
-        if g is None:
-            if root._aval.size != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            g = root.detach().new_ones(root._aval.shape)
-        elif tuple(g.shape) != tuple(root._aval.shape):
-            raise RuntimeError(
-                "Mismatch in shape: grad_output[0] has a shape of "
-                f"{list(g.shape)} and output[0] has a shape of {list(root._aval.shape)}."
-            )
-        started.append(g)
-    return started
+        return root.detach().new_ones(root._aval.shape)
+    if g._aval.shape != root._aval.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{k}] has a shape of {list(g._aval.shape)} and "
+            f"output[{k}] has a shape of {list(root._aval.shape)}."
+        )
+    share(g)
+    return g.to(root._aval.dtype)
 
 
 def backward(
@@ -179,17 +245,15 @@ def backward(
     roots = _as_tuple(tensors)
     gradients = _start_gradients(roots, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
-    if inputs is None:
-        run_backward(roots, gradients, None, retain, create_graph)
-        return
-    leaves = _as_tuple(inputs)
-    if not leaves:
-        raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    found = run_backward(roots, gradients, [t._node or t for t in leaves], retain, create_graph)
-    for leaf in leaves:
-        g = found.get(id(leaf._node or leaf))
-        if g is not None:
-            leaf._accumulate_grad(g, owned=False)
+    targets = None
+    if inputs is not None:
+        chosen = _as_tuple(inputs)
+        if not chosen:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for t in chosen:
+            t.retain_grad()
+        targets = [t._node or t for t in chosen]
+    run_backward(roots, gradients, targets, retain, create_graph, accumulate=True)
 
 
 def grad(
@@ -198,38 +262,73 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of `outputs` with respect to `inputs`, leaving every `grad` untouched.
 
     Args:
+        outputs: one tensor or several.
+        inputs: one tensor or several, each of which requires a gradient.
+        grad_outputs: the gradient of something with respect to each output; may be None for scalars.
+        retain_graph: keep what was saved, for a second backward; default: `create_graph`.
+        create_graph: record the backward itself, so that its result can be differentiated.
+        only_inputs: accepted as PyTorch does; it is always true.
         allow_unused: give None for an input that no output depends on, instead of raising.
+        is_grads_batched: `grad_outputs` have a first dim more, over which the result is stacked.
         materialize_grads: give zeros instead of None there.
 
     Returns:
         One tensor (or None) for each input.
+
+    Raises:
+        RuntimeError: as for `backward`, and for an input that is not used unless that is allowed.
     """
     roots, wanted = _as_tuple(outputs), _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in wanted:
         if not t._requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    gradients = _start_gradients(roots, grad_outputs)
+    if materialize_grads:
+        if allow_unused is False:
+            raise ValueError(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                "allow_unused=False."
+            )
+        allow_unused = True
     retain = create_graph if retain_graph is None else retain_graph
     edges = [t._node or t for t in wanted]
-    found = run_backward(roots, gradients, edges, retain, create_graph)
-    results = []
-    for t, edge in zip(wanted, edges, strict=True):
-        g = found.get(id(edge))
-        if g is None and materialize_grads:
-            g = t.detach().new_zeros(t._aval.shape)
-        elif g is None and not allow_unused:
+
+    def run(cotangents: Any, retain: bool) -> list[Any]:
+        gradients = _start_gradients(roots, cotangents)
+        found = run_backward(roots, gradients, edges, retain, create_graph, accumulate=False)
+        return [found.get(id(edge)) for edge in edges]
+
+    results = _batched(run, _as_tuple(grad_outputs), retain) if is_grads_batched else run(
+        grad_outputs, retain
+    )
+    for k, (t, g) in enumerate(zip(wanted, results, strict=True)):
+        if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. "
+                f"The differentiated Tensor at index {k} appears to not have been used in the graph. "
                 "Set allow_unused=True if this is the desired behavior."
             )
-        results.append(g)
+        if g is None and materialize_grads:
+            results[k] = t.detach().new_zeros(t._aval.shape)
     return tuple(results)
+
+
+def _batched(run: Callable[..., list[Any]], batches: tuple[Any, ...], retain: bool) -> list[Any]:
+    """The gradients for each slice of the cotangents, stacked."""
+    from tensorgl.ops.joining import stack  # only here is the engine's work written in ops
+
+    count = batches[0]._aval.shape[0]
+    rows = [run([b[k] for b in batches], retain or k + 1 < count) for k in range(count)]
+    columns = list(zip(*rows, strict=True))
+    return [None if c[0] is None else stack(c) for c in columns]
 
 
 def is_grad_enabled() -> bool:
@@ -256,17 +355,23 @@ class _ModeContext:
     def __exit__(self, *exc: object) -> None:
         mode.grad, mode.inference = self.__dict__["_previous"].pop()
 
+    def _again(self) -> _ModeContext:
+        """A context of its own for each call of a decorated function, as threads may call it."""
+        context = _ModeContext()
+        context._grad, context._inference = self._grad, self._inference
+        return context
+
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def generator(*args: Any, **kwargs: Any) -> Any:
-                with self:
+                with self._again():
                     inner = function(*args, **kwargs)
                 value = None
                 while True:
                     try:
-                        with self:
+                        with self._again():
                             item = inner.send(value)
                     except StopIteration as stop:
                         return stop.value
@@ -276,7 +381,7 @@ class _ModeContext:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with self._again():
                 return function(*args, **kwargs)
 
         return wrapper
@@ -303,9 +408,16 @@ class enable_grad(_PlainModeContext):
 class inference_mode(_ModeContext):
     """Turn recording off for code that will never be differentiated."""
 
+    def __new__(cls, mode: Any = True) -> Any:
+        context = super().__new__(cls)
+        if callable(mode):  # @inference_mode without parentheses
+            context.__init__()
+            return context(mode)
+        return context
+
     def __init__(self, mode: bool = True) -> None:
         self._grad = not mode
-        self._inference = mode
+        self._inference = bool(mode)
 
 
 class set_grad_enabled(_ModeContext):
@@ -313,22 +425,47 @@ class set_grad_enabled(_ModeContext):
 
     def __init__(self, mode: bool) -> None:
         self._grad = bool(mode)
-        self.__dict__["_previous"] = []
-        self._outer = _mode_now()
-        _set_mode(self._grad)
+        self._outer = _set_grad(self._grad)
 
     def __enter__(self) -> None:
-        self.__dict__["_previous"].append(self._outer)
+        self.__dict__.setdefault("_previous", []).append((self._outer, mode.inference))
         mode.grad = self._grad
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        mode.grad, mode.inference = self._outer  # as a decorator it acts only inside the function
+        mode.grad = self._outer  # as a decorator it acts only inside the function
         return super().__call__(function)
 
 
-def _mode_now() -> tuple[bool, bool]:
-    return mode.grad, mode.inference
+def _set_grad(on: bool) -> bool:
+    """Set the mode; the mode before."""
+    previous, mode.grad = mode.grad, on
+    return previous
 
 
-def _set_mode(on: bool) -> None:
-    mode.grad = on
+class set_detect_anomaly:
+    """Let backward raise at the first node that makes NaN: at once, or for a `with` block.
+
+    PyTorch also shows where the forward call was; here the error names the node only.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._outer = _set_anomaly(mode and check_nan)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        _set_anomaly(self._outer)
+
+
+class detect_anomaly(set_detect_anomaly):
+    """`with detect_anomaly():` lets backward raise at the first node that makes NaN."""
+
+    def __init__(self, check_nan: bool = True) -> None:
+        super().__init__(True, check_nan)
+
+
+def _set_anomaly(on: bool) -> bool:
+    """Set the mode; the mode before."""
+    previous, mode.anomaly = mode.anomaly, on
+    return previous

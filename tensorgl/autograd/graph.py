@@ -276,6 +276,15 @@ class MultiNode(Node):
 
     __slots__ = ("count", "outs")
 
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> Handle:
+        """Call `hook(grad_outputs)` before this node runs; a tuple that it returns replaces them."""
+
+        def on_outputs(g: list[Any]) -> Any:
+            result = hook(tuple(g))
+            return g if result is None else list(result)
+
+        return self.add_hook(on_outputs)
+
     def set_outputs(self, outs: Sequence[TensorBase], save: bool) -> None:
         """Make the results those of this call, each with a Part as its node."""
         self.count = len(outs)
@@ -323,6 +332,14 @@ class Part(Node):
 
     def name(self) -> str:
         return self.edges[0].name()
+
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> Handle:
+        """Of the whole call, as PyTorch has one node for all results."""
+        return self.edges[0].register_prehook(hook)
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Of the whole call, as PyTorch has one node for all results."""
+        return self.edges[0].register_hook(hook)
 
 
 class PostHook:

@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from tensorgl.values import from_numpy
 from tensorgl.utils.data import TensorDataset
+from tensorgl.values import from_numpy
 
 __all__ = ["digits"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorgl.values import from_numpy
 from tensorgl.dtypes import float32
 from tensorgl.errors import SerializationError
 from tensorgl.tensor import Tensor
 from tensorgl.utils.data import Dataset
+from tensorgl.values import from_numpy
 
 __all__ = ["MNIST"]
 

@@ -10,14 +10,11 @@ import argparse
 from math import pi
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 from tqdm import trange
 
 import tensorgl as tg
 from tensorgl.nn import functional as F
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend)
 
 TASKS, POINTS, HIDDEN, INNER_RATE = 16, 10, 40, 0.02
 

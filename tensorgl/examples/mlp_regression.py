@@ -7,15 +7,12 @@ together show where there was no data. Saves a picture of the curve with its ban
 import argparse
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 from tqdm import trange
 
 import tensorgl as tg
 from tensorgl import nn
 from tensorgl.nn import functional as F
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend)
 
 NETWORKS = 5
 

@@ -8,15 +8,13 @@ Sources: Barto, Sutton and Anderson 1983 (the task and its constants); Williams 
 import argparse
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import trange
 
 import tensorgl as tg
 from tensorgl import nn
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend)
+from tensorgl.nn import functional as F
 
 CARTS, LIMIT, DISCOUNT = 16, 200, 0.98
 
@@ -36,7 +34,7 @@ class Carts:
 
     def step(self, push_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The next state, and which poles still stand."""
-        x, v, angle, spin = self.state.T
+        _, v, angle, spin = self.state.T
         gravity, cart, pole, half, force = 9.8, 1.0, 0.1, 0.5, np.where(push_right, 10.0, -10.0)
         sine, cosine = np.sin(angle), np.cos(angle)
         pull = (force + pole * half * spin**2 * sine) / (cart + pole)
@@ -56,11 +54,10 @@ def episode(policy: nn.Module, carts: Carts) -> tuple[tg.Tensor, tg.Tensor, np.n
     while alive.any() and len(states) < LIMIT:
         with tg.no_grad():
             chance = policy(tg.from_numpy(state)).squeeze(1).sigmoid()
-        push = tg.bernoulli(chance)
         states.append(tg.from_numpy(state))
-        pushes.append(push)
+        pushes.append(tg.bernoulli(chance))
         standing.append(alive)
-        state, stands = carts.step(push.numpy() > 0)
+        state, stands = carts.step(pushes[-1].numpy() > 0)
         alive = alive & stands
     return tg.stack(states), tg.stack(pushes), np.stack(standing)
 
@@ -73,12 +70,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     tg.manual_seed(0)
     carts = Carts(seed=0)
-    policy = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
-    value = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
+    policy, value = (nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1)) for _ in range(2))
     optimizer = tg.optim.Adam([*policy.parameters(), *value.parameters()], lr=1e-2)
     lengths = []
-    bar = trange(options.rounds, desc="training")
-    for _ in bar:
+    for _ in (bar := trange(options.rounds, desc="training")):
         states, pushes, standing = episode(policy, carts)
         returns = np.zeros(standing.shape, np.float32)
         ahead = np.zeros(CARTS, np.float32)
@@ -90,7 +85,7 @@ def main() -> None:
         advantage = (target - expected.detach()) * mask
         advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)
         logits = policy(states).squeeze(2)
-        surprise = nn.functional.binary_cross_entropy_with_logits(logits, pushes, reduction="none")
+        surprise = F.binary_cross_entropy_with_logits(logits, pushes, reduction="none")
         loss = (surprise * advantage).sum() / mask.sum()
         loss = loss + 0.001 * ((expected - target).square() * mask).sum() / mask.sum()
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ Source: Kingma and Welling 2014, "Auto-Encoding Variational Bayes".
 import argparse
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 from tqdm import tqdm
 
 import tensorgl as tg
@@ -14,9 +14,6 @@ from tensorgl import nn
 from tensorgl.datasets import digits
 from tensorgl.nn import functional as F
 from tensorgl.utils.data import DataLoader
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend)
 
 LATENT = 8
 

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tensorgl.autograd import no_grad
 from tensorgl.autograd.graph import Handle, MultiNode, Vjp, mode
-from tensorgl.dispatch import NO_GRAD_VIEW
 from tensorgl.tensor import Tensor
 
 __all__ = ["Hooks", "add_hook", "call_with_hooks"]
@@ -68,9 +68,8 @@ class _Gate(MultiNode):
 
     __slots__ = ("function",)
 
-    def backward(self, g: Any) -> Any:
-        pending, self.pending = self.pending, [None] * len(self.pending)
-        return self.function(tuple(pending))
+    def backward(self, g: Any, wanted: Any = None) -> Any:
+        return self.function(g)
 
 
 _identity = Vjp("module_hook", (), (), {})
@@ -79,14 +78,10 @@ _identity = Vjp("module_hook", (), (), {})
 def _gate(tensors: Sequence[Any], function: Callable[..., Any]) -> list[Tensor]:
     node = _Gate(_identity, tuple(t._node or t for t in tensors), (), (), None)
     node.function = function
-    aliases = []
-    for t in tensors:
-        alias = t.detach()
-        # Written in place, an alias would part from the tensor that it stands for.
-        alias._base, alias._view = t if t._base is None else t._base, NO_GRAD_VIEW
-        aliases.append(alias)
-    node.set_outputs(aliases, save=False)
-    return aliases
+    with no_grad():  # views made here raise where they are written to, as PyTorch's do
+        views = [t.view(t.shape) for t in tensors]
+    node.set_outputs(views, save=False)
+    return views
 
 
 class _Slots:
@@ -118,9 +113,9 @@ class _Slots:
     def gated(self, values: Sequence[Any], function: Callable[..., Any]) -> tuple[Any, ...]:
         """The values, with those that want a gradient behind a gate."""
         full = list(values)
-        aliases = _gate([values[k] for k in self.positions], function)
-        for k, alias in zip(self.positions, aliases, strict=True):
-            full[k] = alias
+        views = _gate([values[k] for k in self.positions], function)
+        for k, view in zip(self.positions, views, strict=True):
+            full[k] = view
         return tuple(full)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorgl.autograd import no_grad
 from tensorgl.creation import empty, eye
+from tensorgl.ops.decomposition import qr
 from tensorgl.random import randperm
 from tensorgl.tensor import Tensor
 

@@ -237,9 +237,7 @@ class _LPPool(Module):
         self.ceil_mode = ceil_mode
 
     def _pool(self, function: Any, input: Tensor) -> Tensor:
-        return function(
-            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
-        )
+        return function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorgl.autograd import no_grad
-from tensorgl.autograd.graph import MultiNode, Vjp, mode
+from tensorgl.autograd.graph import FREED, MultiNode, Vjp, mode
 from tensorgl.nn import functional as F
 from tensorgl.ops.joining import cat
 from tensorgl.tensor import Tensor
@@ -91,12 +91,11 @@ class _TimeLoop(MultiNode):
     __slots__ = ("rule",)
     rule: Callable[..., Sequence[Tensor | None]]
 
-    def backward(self, g: Any) -> Any:
+    def backward(self, g: Any, wanted: Any = None) -> Any:
         if self.saved is None:
-            return super().backward(g)  # which raises: the graph was freed
-        gradients, self.pending = self.pending, [None] * len(self.pending)
+            raise RuntimeError(FREED)
         inputs = [self._value(k, k, None) for k in range(len(self.saved))]
-        results = self.rule(gradients, inputs, self._output())
+        results = self.rule(g, inputs, self._output())
         return [
             None if edge is None else result
             for edge, result in zip(self.edges, results, strict=True)
@@ -116,9 +115,7 @@ def _run(forward: Any, backward: Any, inputs: Sequence[Any], keep: Sequence[Any]
     with no_grad():
         outs = forward(*inputs)
     if record:
-        edges = tuple(
-            (t._node or t) if t is not None and t.requires_grad else None for t in inputs
-        )
+        edges = tuple((t._node or t) if t is not None and t.requires_grad else None for t in inputs)
         node = _TimeLoop(_loop, edges, tuple(keep), (), None)
         node.rule = backward
         node.set_outputs(outs, save=True)
@@ -215,9 +212,7 @@ def lstm_loop(
     return _run(forward, backward, (x, w, w_hr, h0, c0), (w, w_hr, h0, c0))[:2]
 
 
-def gru_loop(
-    x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, steps: Steps
-) -> Tensor:
+def gru_loop(x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, steps: Steps) -> Tensor:
     """`r, z` of `x + y`, `n = tanh(x_n + r y_n)` with `y = h @ w.T + b`; `h = (1 - z) n + z h`.
 
     Source: Cho et al., Learning phrase representations using RNN encoder-decoder.

@@ -8,8 +8,8 @@ from tensorgl.creation import empty
 from tensorgl.nn import functional as F
 from tensorgl.nn.module import Module
 from tensorgl.nn.parameter import Parameter
-from tensorgl.nn.rnn_cells import reset_uniform
 from tensorgl.nn.recurrence import Steps, gru_loop, lstm_loop, rnn_loop
+from tensorgl.nn.rnn_cells import reset_uniform
 from tensorgl.nn.utils.rnn import PackedSequence
 from tensorgl.ops.joining import cat, stack
 from tensorgl.tensor import Tensor
@@ -84,7 +84,9 @@ class RNNBase(Module):
             if value <= 0:
                 raise ValueError(f"{name} must be greater than zero")
         if self.proj_size < 0:
-            raise ValueError("proj_size should be a positive integer or zero to disable projections")
+            raise ValueError(
+                "proj_size should be a positive integer or zero to disable projections"
+            )
         if self.proj_size >= self.hidden_size:
             raise ValueError("proj_size has to be smaller than hidden_size")
 

@@ -59,8 +59,7 @@ def load(module: Any, state: Mapping[str, Any], strict: bool, assign: bool) -> I
         ]
     if errors:
         raise RuntimeError(
-            f"Error(s) in loading state_dict for {type(module).__name__}:\n\t"
-            + "\n\t".join(errors)
+            f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(errors)
         )
     return IncompatibleKeys(missing, unexpected)
 

@@ -9,6 +9,7 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op
 from tensorgl.dtypes import float64
+from tensorgl.ops.casting import float_dtype
 from tensorgl.ops.comparison import eq, ge, isnan, lt, where
 
 __all__ = [
@@ -207,11 +208,9 @@ defvjp(p.pow, input=_pow_input, exponent=_pow_exponent)
 @op
 def float_power(input: Tensor, exponent: Tensor) -> Tensor:
     """`input ** exponent` in float64."""
-    if isinstance(input, TensorBase):
-        input = call1(p.cast, input, (float64,))
-    elif isinstance(exponent, TensorBase):
-        exponent = call1(p.cast, exponent, (float64,))
-    return pow(input, exponent)
+    return pow(
+        *[call1(p.cast, x, (float64,)) if isinstance(x, TensorBase) else x for x in (input, exponent)]
+    )
 
 
 @op
@@ -369,9 +368,7 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         NotImplementedError: the tensors are not floating-point ones.
         RuntimeError: their dtypes differ.
     """
-    kind = input._aval.dtype
-    if not kind.is_floating_point:
-        raise NotImplementedError(f"lerp: not implemented for {kind.name} tensors; use .float()")
+    kind = float_dtype("lerp", input)
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, TensorBase) and x._aval.dtype is not kind:
             if name == "end" or x._aval.ndim:

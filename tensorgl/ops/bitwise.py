@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgl import primitives as p
+from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, op
 from tensorgl.ops.arithmetic import abs, floor_divide
 from tensorgl.ops.comparison import eq, ne, where
@@ -29,7 +30,9 @@ Tensor = Any
 
 def _truth(input: Tensor) -> Tensor:
     """As bool: what is not 0 is true, NaN included."""
-    return input if input._aval.dtype.category == 0 else ne(input, 0)
+    if isinstance(input, TensorBase) and input._aval.dtype.category == 0:
+        return input
+    return ne(input, 0)
 
 
 @op

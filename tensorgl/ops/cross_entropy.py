@@ -22,7 +22,9 @@ Tensor = Any
 def _classes_second(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Input as (N, C, *) and target as (N, *), checked."""
     if target.dtype not in (int64, uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.title}")
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {target.dtype.title}"
+        )
     if input.ndim == 1:
         input, target = unsqueeze(input, 0), reshape(target, (target.numel(),))
     n, expected = input.shape[0], (*input.shape[:1], *input.shape[2:])

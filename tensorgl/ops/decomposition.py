@@ -1,4 +1,4 @@
-"""Decompositions of matrices, in the namespace `linalg`: cholesky, qr, svd, eigh, and their gradients.
+"""Decompositions of matrices, in the namespace `linalg`: cholesky, qr, svd, eigh; their gradients.
 
 Every function takes batches of float32 or float64 matrices. Signs and bases that a decomposition
 leaves open are LAPACK's, and gradients hold for functions that do not depend on them.
@@ -10,10 +10,11 @@ mode algorithmic differentiation"; Seeger et al. 2017, "Auto-differentiating lin
 from __future__ import annotations
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call1, call2, defvjp, op
+from tensorgl import return_types
+from tensorgl.dispatch import call1, call2, calln, defvjp, op
 from tensorgl.ops.diagonals import diag_embed, tril, triu
 from tensorgl.ops.joining import cat
 from tensorgl.ops.movement import adjoint, unsqueeze
@@ -24,31 +25,9 @@ __all__ = ["cholesky", "eigh", "eigvalsh", "qr", "svd", "svdvals"]
 Tensor = Any
 
 
-class QR(NamedTuple):
-    """What `linalg.qr` returns."""
-
-    Q: Tensor
-    R: Tensor
-
-
-class SVD(NamedTuple):
-    """What `linalg.svd` returns."""
-
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
-class Eigh(NamedTuple):
-    """What `linalg.eigh` returns."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
 @op("linalg.cholesky")
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangular L with positive diagonal and `A = L @ L.mT`; `upper` gives its transpose.
+    """The lower triangular L with a positive diagonal and `A = L @ L.mT`; its transpose if `upper`.
 
     Only the lower triangle of `A` (the upper one if `upper`) is read.
 
@@ -70,7 +49,7 @@ defvjp(p.cholesky, input=lambda g, out: _cholesky_gradient(g, out))
 
 
 @op("linalg.qr")
-def qr(A: Tensor, mode: str = "reduced") -> QR:
+def qr(A: Tensor, mode: str = "reduced") -> Any:
     """`A = Q @ R` with orthonormal columns in Q and an upper triangular R.
 
     Args:
@@ -86,8 +65,8 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', "
             "or 'complete'"
         )
-    q, r = call1(p.qr, A, (mode == "complete",))
-    return QR(A.new_zeros(0) if mode == "r" else q, r)
+    q, r = calln(p.qr, (A,), (mode == "complete",))
+    return return_types.linalg_qr(A.new_zeros(0) if mode == "r" else q, r)
 
 
 def _qr_gradient(g: Any, input: Tensor, out: Any, complete: bool) -> Tensor:
@@ -95,8 +74,8 @@ def _qr_gradient(g: Any, input: Tensor, out: Any, complete: bool) -> Tensor:
     m, n = input.shape[-2:]
     if complete and m > n:
         raise RuntimeError(
-            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols; use "
-            "mode='reduced'"
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols; "
+            "use mode='reduced'"
         )
     if m >= n:
         return _square_qr_gradient(gq, gr, q, r)
@@ -135,7 +114,7 @@ def _skew(x: Tensor) -> Tensor:
 
 
 @op("linalg.svd")
-def svd(A: Tensor, full_matrices: bool = True) -> SVD:
+def svd(A: Tensor, full_matrices: bool = True) -> Any:
     """`A = U @ diag(S) @ Vh` with orthonormal U and Vh, and S descending.
 
     The gradient is finite only where singular values are distinct; the columns of U and rows of Vh
@@ -149,7 +128,7 @@ def svd(A: Tensor, full_matrices: bool = True) -> SVD:
     Raises:
         LinAlgError: a matrix has values that are not finite.
     """
-    return SVD(*call1(p.svd, A, (full_matrices,)))
+    return return_types.linalg_svd(*calln(p.svd, (A,), (full_matrices,)))
 
 
 def _svd_gradient(g: Any, out: Any) -> Tensor:
@@ -184,7 +163,7 @@ def svdvals(A: Tensor) -> Tensor:
 
 
 def _svdvals_gradient(g: Tensor, input: Tensor) -> Tensor:
-    u, _, vh = call1(p.svd, input, (False,))
+    u, _, vh = calln(p.svd, (input,), (False,))
     return u * unsqueeze(g, -2) @ vh
 
 
@@ -198,13 +177,13 @@ def _is_upper(triangle: str) -> bool:
 
 
 @op("linalg.eigh")
-def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and orthonormal eigenvectors, as columns, of symmetric matrices.
 
     Only the triangle that `UPLO` names (lower or upper) is read. The gradient of the eigenvectors
     is finite only where eigenvalues are distinct.
     """
-    return Eigh(*call1(p.eigh, A, (_is_upper(UPLO),)))
+    return return_types.linalg_eigh(*calln(p.eigh, (A,), (_is_upper(UPLO),)))
 
 
 def _eigh_gradient(g: Any, out: Any) -> Tensor:
@@ -225,7 +204,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def _eigvalsh_gradient(g: Tensor, input: Tensor, upper: bool) -> Tensor:
-    _, v = call1(p.eigh, input, (upper,))
+    _, v = calln(p.eigh, (input,), (upper,))
     return v * unsqueeze(g, -2) @ adjoint(v)
 
 

@@ -9,8 +9,8 @@ import numpy as np  # for a table of indices that depends on a size only
 from tensorgl import primitives
 from tensorgl.dispatch import call2, from_host, op
 from tensorgl.dtypes import int64
-from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.reduction import sum
+from tensorgl.ops.rounding import clamp_min
 
 __all__ = ["cosine_similarity", "pairwise_distance", "pdist"]
 
@@ -20,8 +20,8 @@ Tensor = Any
 @op
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`; norms count as at least `eps`."""
-    unit1 = x1 / maximum(x1.norm(2, dim, True), eps)
-    unit2 = x2 / maximum(x2.norm(2, dim, True), eps)
+    unit1 = x1 / clamp_min(x1.norm(2, dim, True), eps)
+    unit2 = x2 / clamp_min(x2.norm(2, dim, True), eps)
     return sum(unit1 * unit2, dim)
 
 

@@ -177,7 +177,9 @@ def _check_bags(
     input: Tensor, offsets: Tensor | None, mode: str, per_sample_weights: Tensor | None
 ) -> None:
     if input.ndim not in (1, 2):
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}"
+        )
     if (offsets is None) != (input.ndim == 2):
         raise ValueError(
             "embedding_bag: a 2D input has a bag in each row and takes no offsets; a 1D input needs "

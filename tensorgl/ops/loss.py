@@ -15,7 +15,7 @@ from tensorgl.ops.activation import logsigmoid
 from tensorgl.ops.arithmetic import abs, maximum, minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import unsqueeze
-from tensorgl.ops.reduction import mean, sum
+from tensorgl.ops.reduction import sum
 from tensorgl.ops.support import reduced
 
 __all__ = [

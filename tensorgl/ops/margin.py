@@ -8,9 +8,9 @@ from typing import Any
 from tensorgl import primitives
 from tensorgl.dispatch import call2, op
 from tensorgl.ops.activation import logsigmoid
+from tensorgl.ops.arithmetic import minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.distance import pairwise_distance
-from tensorgl.ops.extremum import minimum
 from tensorgl.ops.movement import reshape, unsqueeze
 from tensorgl.ops.rectifier import relu
 from tensorgl.ops.reduction import mean, sum
@@ -92,9 +92,7 @@ def cosine_embedding_loss(
     tiny = 1e-12
     power = (sum(input1 * input1, -1) + tiny) * (sum(input2 * input2, -1) + tiny)
     cosine = sum(input1 * input2, -1) / power.sqrt()
-    loss = where(target == 1, 1 - cosine, 0) + where(
-        target == -1, clamp_min(cosine - margin, 0), 0
-    )
+    loss = where(target == 1, 1 - cosine, 0) + where(target == -1, clamp_min(cosine - margin, 0), 0)
     return reduced(loss, reduction)
 
 

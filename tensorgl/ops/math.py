@@ -9,6 +9,7 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op
 from tensorgl.ops.arithmetic import abs, maximum, pow
+from tensorgl.ops.casting import in_float
 from tensorgl.ops.comparison import eq, where
 
 __all__ = [
@@ -143,6 +144,7 @@ def _logaddexp(input: Tensor, other: Tensor, exponential: Any, scale: float) -> 
 
 
 @op
+@in_float
 @differentiable(
     input=lambda g, input, other: g / (1 + exp(other - input)),
     other=lambda g, input, other: g / (1 + exp(input - other)),
@@ -153,6 +155,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 @op
+@in_float
 @differentiable(
     input=lambda g, input, other: g / (1 + exp2(other - input)),
     other=lambda g, input, other: g / (1 + exp2(input - other)),
@@ -163,12 +166,10 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 
 
 @op
+@in_float
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """`input * 2**other`."""
-    scale = pow(2.0, other)
-    if input._aval.dtype.is_floating_point and not other._aval.dtype.is_floating_point:
-        scale = call1(p.cast, scale, (input._aval.dtype,))
-    return input * scale
+    return input * exp2(other)
 
 
 @op
@@ -319,6 +320,7 @@ def _sinc_slope(g: Tensor, input: Tensor) -> Tensor:
 
 
 @op
+@in_float
 @differentiable(input=_sinc_slope)
 def sinc(input: Tensor) -> Tensor:
     """`sin(πx) / (πx)`, and 1 at 0."""

@@ -36,12 +36,14 @@ def _norm_backward(
         hit = where(isnan(out), isnan(size), eq(size, out))
         return sign(input) * g * hit / sum(hit, dims, keepdim=True)
     # Dividing by infinity where the norm is 0 gives the subgradient 0, and so do its derivatives.
+    nonzero = where(eq(out, 0), inf, out)
     if ord == 2:
-        return input / where(eq(out, 0), inf, out) * g
+        return input / nonzero * g
     zero = eq(input, 0)
     size = where(zero, 1, abs(input))
     slope = where(zero, 0, sign(input) * pow(size, ord - 1))
-    return slope * (g / pow(where(eq(out, 0), inf if ord > 1 else 1, out), ord - 1))
+    scale = pow(out, 1 - ord) if ord < 1 else pow(nonzero, ord - 1) ** -1
+    return slope * g * scale
 
 
 @differentiable(

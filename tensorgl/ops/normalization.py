@@ -14,9 +14,9 @@ from tensorgl import primitives as p
 from tensorgl.autograd.engine import no_grad
 from tensorgl.dispatch import call2, differentiable, inplace, op
 from tensorgl.dtypes import finfo
-from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.movement import as_shape, reshape
 from tensorgl.ops.reduction import mean, sum
+from tensorgl.ops.rounding import clamp_min
 from tensorgl.ops.support import computes_in_single
 
 __all__ = [
@@ -305,7 +305,7 @@ def group_norm(
 @op
 def normalize(input: Tensor, p: float = 2.0, dim: int | Dims = 1, eps: float = 1e-12) -> Tensor:
     """`input` divided by its p-norm along `dim`, or by `eps` where that is larger."""
-    return input / maximum(input.norm(p, dim, True), eps)
+    return input / clamp_min(input.norm(p, dim, True), eps)
 
 
 @op

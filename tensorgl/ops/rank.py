@@ -6,9 +6,9 @@ eps times the larger side unless it, or a positive `atol`, is given.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from tensorgl import dtypes
+from tensorgl import dtypes, return_types
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, differentiable, op, to_host
@@ -23,15 +23,6 @@ from tensorgl.primitives.linalg import check_matrices, check_square
 __all__ = ["lstsq", "matrix_rank", "pinv"]
 
 Tensor = Any
-
-
-class Lstsq(NamedTuple):
-    """What `linalg.lstsq` returns; what a driver does not give is empty."""
-
-    solution: Tensor
-    residuals: Tensor
-    rank: Tensor
-    singular_values: Tensor
 
 
 def _counts(A: Tensor, values: Tensor, atol: Any, rtol: Any) -> Tensor:
@@ -127,7 +118,7 @@ _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
 @op("linalg.lstsq")
-def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Lstsq:
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
     """The X of least norm among those that minimise the norm of `A @ X - B`.
 
     The solution is differentiable. All drivers compute it from singular values; they differ in what
@@ -140,8 +131,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         driver: "gelsy" (the default), "gels", "gelsd" or "gelss".
 
     Returns:
-        solution (*, N, K); residuals (*, K), the squared norms, for the drivers but "gelsy" if M > N
-        and all have full rank; rank, for all but "gels"; singular_values, for "gelsd" and "gelss".
+        solution (*, N, K); residuals (*, K), the squared norms, if M > N and all have full rank, but
+        not for "gelsy"; rank, but not for "gels"; singular_values, for "gelsd" and "gelss". What a
+        driver does not give is empty.
     """
     driver = driver or "gelsy"
     if driver not in _DRIVERS:
@@ -166,4 +158,5 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         values = svdvals(A.detach())
     if driver == "gels":
         rank = A.new_zeros(0, dtype=dtypes.int64)
-    return Lstsq(squeeze(solution, -1) if vector else solution, residuals, rank, values)
+    solution = squeeze(solution, -1) if vector else solution
+    return return_types.linalg_lstsq(solution, residuals, rank, values)

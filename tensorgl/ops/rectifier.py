@@ -164,7 +164,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         )
     if weight.numel() != 1:
         if input.ndim == 0:
-            raise RuntimeError("prelu: not allowed for a 0-d input and a weight of several elements")
+            raise RuntimeError(
+                "prelu: not allowed for a 0-d input and a weight of several elements"
+            )
         channels = input.shape[1] if input.ndim > 1 else 1
         if channels != weight.numel():
             raise RuntimeError(

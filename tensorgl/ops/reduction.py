@@ -34,6 +34,9 @@ def cast(input: Tensor, dtype: dtype_type | None) -> Tensor:
     return input if dtype is None or dtype is input.dtype else call1(p.cast, input, (dtype,))
 
 
+defvjp(p.cast, input=lambda g: g)  # the engine casts it to the input's dtype
+
+
 @op
 @numpy_names
 def sum(
@@ -83,12 +86,13 @@ def nanmean(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype_type | None = None
 ) -> Tensor:
     """The mean over `dim` (default: all) of the elements that are not NaN."""
-    input = cast(input, dtype)
     kind = input.dtype
     if not kind.is_floating_point:
         raise RuntimeError(
             f"nanmean(): expected input to have floating point dtype but got {kind.title}"
         )
+    if dtype is not None and dtype is not kind:
+        return nanmean(cast(input, dtype), dim, keepdim)
     if kind is dtypes.float16:
         return cast(nanmean(cast(input, dtypes.float32), dim, keepdim), kind)
     present = eq(input, input)

@@ -9,6 +9,7 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, calln, defvjp, op
 from tensorgl.dtypes import finfo
 from tensorgl.ops.arithmetic import flat
+from tensorgl.ops.casting import float_dtype
 from tensorgl.ops.comparison import eq, ge, gt, isnan, le, lt, where
 
 __all__ = [
@@ -60,10 +61,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """
     if decimals == 0:
         return call1(p.round, input)
-    if not input._aval.dtype.is_floating_point:
-        raise NotImplementedError(
-            f"round: decimals={decimals} is not implemented for {input._aval.dtype.name} tensors"
-        )
+    float_dtype("round with decimals", input)
     if decimals > 0:
         return call1(p.round, input * 10.0**decimals) / 10.0**decimals
     return call1(p.round, input / 10.0**-decimals) * 10.0**-decimals
@@ -76,8 +74,7 @@ for _step in (p.ceil, p.floor, p.trunc, p.round):
 @op
 def frac(input: Tensor) -> Tensor:
     """What `trunc` takes away, with the sign of `input`."""
-    if not input._aval.dtype.is_floating_point:
-        raise NotImplementedError(f"frac: not implemented for {input._aval.dtype.name} tensors")
+    float_dtype("frac", input)
     return input - trunc(input.detach())
 
 
@@ -159,9 +156,11 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     Raises:
         RuntimeError: the dtypes differ.
     """
-    if input._aval.dtype is not values._aval.dtype:
+    zero, positive = eq(input, 0), gt(input, 0)
+    out = where(zero, values, call1(p.cast, positive, (input._aval.dtype,)))
+    if out._aval.dtype is not input._aval.dtype:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
-    return where(eq(input, 0), values, call1(p.cast, gt(input, 0), (input._aval.dtype,)))
+    return out
 
 
 @op

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call1, call2, defvjp, differentiable, op, to_host
+from tensorgl import return_types
+from tensorgl.dispatch import call1, call2, calln, defvjp, differentiable, op, to_host
 from tensorgl.ops.comparison import where
 from tensorgl.ops.diagonals import diag_embed, tril, triu
 from tensorgl.ops.math import exp
@@ -24,13 +25,6 @@ __all__ = [
 ]
 
 Tensor = Any
-
-
-class Slogdet(NamedTuple):
-    """What `linalg.slogdet` returns."""
-
-    sign: Tensor
-    logabsdet: Tensor
 
 
 def is_vector(A: Tensor, B: Tensor) -> bool:
@@ -71,7 +65,7 @@ def solve_triangular(
 ) -> Tensor:
     """`solve` for an upper or lower triangular A, of which only that triangle is read.
 
-    A zero on the diagonal gives infinities or NaN. With `unitriangular` the diagonal counts as ones.
+    A zero on the diagonal gives infinities or NaN. If `unitriangular`, the diagonal counts as ones.
     """
     if left:
         return call2(p.solve_triangular, A, B, (upper, unitriangular))
@@ -110,9 +104,9 @@ defvjp(p.inv, input=lambda g, out: -(adjoint(out) @ g @ adjoint(out)))
 
 
 @op("linalg.slogdet")
-def slogdet(A: Tensor) -> Slogdet:
+def slogdet(A: Tensor) -> Any:
     """The sign of the determinant and the logarithm of its magnitude: 0 and -inf where singular."""
-    return Slogdet(*call1(p.slogdet, A))
+    return return_types.linalg_slogdet(*calln(p.slogdet, (A,)))
 
 
 def _spread(x: Tensor) -> Tensor:
@@ -131,12 +125,12 @@ defvjp(
 def det(A: Tensor) -> Tensor:
     """The determinant of square matrices; its gradient is right for singular ones too."""
     check_square("linalg.det", A._aval)
-    sign, logabsdet = call1(p.slogdet, A)
+    sign, logabsdet = calln(p.slogdet, (A,))
     return sign * exp(logabsdet)
 
 
 def _cofactors(A: Tensor, determinant: Tensor) -> Tensor:
-    """The derivative of the determinant: `determinant * inv(A).mT`, as a limit where A is singular."""
+    """The derivative of the determinant: `determinant * inv(A).mT`, or its limit for singular A."""
     singular = determinant == 0
     if not to_host(singular).any():
         return _spread(determinant) * adjoint(call1(p.inv, A))
@@ -148,7 +142,7 @@ def _cofactors(A: Tensor, determinant: Tensor) -> Tensor:
 
 def _singular_cofactors(A: Tensor) -> Tensor:
     """det(U) det(Vh) U diag(products of all singular values but one) Vh (Higham 2020)."""
-    u, s, vh = call1(p.svd, A, (False,))
+    u, s, vh = calln(p.svd, (A,), (False,))
     others = where(diag_embed(s * 0 + 1) == 1, 1, unsqueeze(s, -2)).prod(-1)
     return _spread(det(u) * det(vh)) * (u * unsqueeze(others, -2)) @ vh
 
@@ -181,6 +175,6 @@ def tensorsolve(A: Tensor, B: Tensor, dims: tuple[int, ...] | None = None) -> Te
 def _require_square(name: str, columns: tuple[int, ...], rows: tuple[int, ...]) -> None:
     if prod(columns) != prod(rows):
         raise RuntimeError(
-            f"linalg.{name}: expected dims whose sizes have the same product, given {tuple(rows)} and "
-            f"{tuple(columns)}: {prod(rows)} != {prod(columns)}"
+            f"linalg.{name}: expected dims whose sizes have the same product, given {tuple(rows)} "
+            f"and {tuple(columns)}: {prod(rows)} != {prod(columns)}"
         )

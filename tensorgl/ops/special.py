@@ -11,6 +11,7 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, defvjp, differentiable, op
 from tensorgl.ops.arithmetic import square
+from tensorgl.ops.casting import in_float
 from tensorgl.ops.comparison import eq, ge, le, where
 from tensorgl.ops.math import exp, log
 from tensorgl.ops.rounding import clamp
@@ -111,6 +112,7 @@ def _logit_slope(g: Tensor, input: Tensor, eps: float | None) -> Tensor:
 
 
 @op
+@in_float
 @differentiable(input=_logit_slope)
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """`log(input / (1 - input))`, the inverse of `sigmoid`; with `eps`, of `input` in [eps, 1 - eps]."""
@@ -131,6 +133,7 @@ def _xlogy_input(g: Tensor, input: Tensor, other: Tensor) -> Tensor:
 
 
 @op
+@in_float
 @differentiable(input=_xlogy_input, other=lambda g, input, other: g * input / other)
 def xlogy(input: Tensor, other: Tensor) -> Tensor:
     """`input * log(other)`, and 0 where `input` is 0 and `other` is not NaN."""

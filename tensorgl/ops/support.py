@@ -48,7 +48,9 @@ def computes_in_single(function: Op) -> Op:
         float_only(name, input)
         if input._aval.dtype is not float16:
             return function(input, *args, **kwargs)
-        return call1(p.cast, function(call1(p.cast, input, (float32,)), *args, **kwargs), (float16,))
+        return call1(
+            p.cast, function(call1(p.cast, input, (float32,)), *args, **kwargs), (float16,)
+        )
 
     return call
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from tensorgl import dtypes
 from tensorgl.dispatch import from_host, op, to_host
-from tensorgl.ops.dims import numpy_names
 from tensorgl.ops.movement import wrap_dim
 
 __all__ = ["unique", "unique_consecutive"]
@@ -50,27 +50,26 @@ def _distinct(
     """The first of each run of equals, after a sort or as they are."""
     values = to_host(input)
     if dim is None:
-        rows, inverse_shape = values.reshape(-1, 1), values.shape
+        slices, inverse_shape = values.reshape(-1), values.shape
     else:
+        if input.ndim == 0:
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         d = wrap_dim(dim, input.ndim)
-        moved = np.moveaxis(np.atleast_1d(values), d, 0)
-        if moved.size == 0 and len(moved):
-            raise RuntimeError(
-                f"There are 0 sized dimensions, and they aren't selected, so unique cannot be applied: "
-                f"input {tuple(values.shape)}, dim {dim}"
-            )
-        rows, inverse_shape = moved.reshape(len(moved), -1), (len(moved),)
+        slices, inverse_shape = np.moveaxis(values, d, 0), (input.shape[d],)
+    if slices.size == 0 and len(slices):
+        raise RuntimeError(
+            "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied: "
+            f"input {tuple(values.shape)}, dim {dim}"
+        )
+    rows = slices.reshape(len(slices), prod(slices.shape[1:]))
     order = _order(rows) if sort else np.arange(len(rows))
     rows = rows[order]
     starts = np.ones(len(rows), bool)
     starts[1:] = (rows[1:] != rows[:-1]).any(1)
     first = np.flatnonzero(starts)
-    distinct = rows[first]
-    if dim is None:
-        distinct = distinct.reshape(-1)
-    else:
-        distinct = np.moveaxis(distinct.reshape(len(first), *moved.shape[1:]), 0, d)
-        distinct = distinct if input.ndim else distinct.reshape(-1)
+    distinct = slices[order[first]]
+    if dim is not None:
+        distinct = np.moveaxis(distinct, 0, d)
     results = [from_host(np.ascontiguousarray(distinct), input.dtype, input.device)]
     if return_inverse:
         inverse = np.empty(len(rows), np.int64)

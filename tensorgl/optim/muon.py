@@ -74,7 +74,8 @@ class Muon(Optimizer):
         for p in self.param_groups[-1]["params"]:
             if p.ndim != 2:
                 raise ValueError(
-                    f"Muon only supports 2D parameters whereas we found a parameter with size: {list(p.shape)}"
+                    "Muon only supports 2D parameters whereas we found a parameter with size: "
+                    f"{list(p.shape)}"
                 )
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:

@@ -151,7 +151,8 @@ class Optimizer:
         ]
         if any(a != b for a, b in sizes):
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
             )
         by_number = {}
         for old, new in zip(saved, self.param_groups, strict=True):

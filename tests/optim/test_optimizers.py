@@ -117,10 +117,10 @@ def test_lbfgs_finds_the_minimum(line_search: str | None, lr: float) -> None:
         return loss
 
     before = optimizer.step(closure).item()
-    for _ in range(3 if line_search else 40):
+    for _ in range(6 if line_search else 80):
         optimizer.step(closure)
     assert before == pytest.approx(24.2)
-    np.testing.assert_allclose(x.detach().numpy(), [1, 1], atol=1e-5)
+    np.testing.assert_allclose(x.detach().numpy(), [1, 1], atol=1e-4)
 
 
 def test_lbfgs_continues_from_its_state() -> None:

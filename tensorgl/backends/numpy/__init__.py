@@ -17,10 +17,12 @@ from tensorgl.avals import Aval
 from tensorgl.backends.base import Backend, Handle, unsupported
 from tensorgl.backends.numpy import (
     contraction,  # noqa: F401  (imported to register their kernels)
+    conv,  # noqa: F401
     elementwise,  # noqa: F401
     indexing,  # noqa: F401
     linalg,  # noqa: F401
     movement,  # noqa: F401
+    pooling,  # noqa: F401
     random,  # noqa: F401
     reduction,  # noqa: F401
     scan,  # noqa: F401

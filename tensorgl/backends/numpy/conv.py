@@ -1,198 +1,185 @@
-"""Convolution and its two adjoints: columns of windows, a block at a time, and BLAS.
+"""Convolution and its two adjoints, a block of windows at a time: see `windows`.
 
-A block is some images, or some rows of one, whose columns stay in cache; so no more memory is taken
-than a block needs. How a block is laid out depends on the shape, is chosen once, and is measured
-(2-core Zen 4, OpenBLAS):
-
-* planar: columns (channels and taps, positions). Products come out in the result's layout. Copies
-  are runs of a row of positions, and a 1x1 kernel needs none. Best for few channels.
-* channels last: columns (positions, taps and channels). Copies are runs of channels, and small
-  images are multiplied several at once. Up to twice as fast from eight channels on.
-* depthwise: no columns; a sum over taps of shifted images, scaled. BLAS has nothing to do there.
-
-Windows are a strided view (images, groups, channels, *taps, *positions) of a padded block: read as
-columns forwards, and added to tap by tap backwards, where no two positions share an element.
+Half precision computes in single, as PyTorch does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tensorgl.avals import Aval
 from tensorgl.backends.numpy.kernels import Kernel, factory
+from tensorgl.backends.numpy.windows import Pairs, Shape, Windows
 
 __all__: list[str] = []
 
-Shape = tuple[int, ...]
-Pairs = tuple[tuple[int, int], ...]
-
-BLOCK = 1 << 18  # elements of the columns of a block of several images: 1 MB of float32
-ROWS = 1 << 20  # elements above which an image is cut into rows
-POSITIONS = 256  # positions that a product of channels-last columns has at least
-CHANNELS = 8  # from here on channels-last columns are faster
+Algorithm = Callable[[Any, Any, Windows], Any]
 
 
-class Windows:
-    """How the windows of one convolution lie over its input: all that a bound call knows."""
+@factory
+def conv(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    x, w = avals
+    return _bound(_forward, _depthwise_forward, Windows(x.shape, w.shape, out.shape[2:], *params))
 
-    def __init__(
-        self,
-        x: Shape,
-        w: Shape,
-        positions: Shape,
-        stride: Shape,
-        padding: Pairs,
-        dilation: Shape,
-        groups: int,
-    ) -> None:
-        self.count, self.groups, self.channels = x[0], groups, w[1]
-        self.size, self.kernel, self.positions = x[2:], w[2:], positions
-        self.outputs = w[0] // groups
-        self.stride, self.dilation = stride, dilation
-        self.padded = tuple(
-            lo + n + max(hi, 0) for n, (lo, hi) in zip(self.size, padding, strict=True)
-        )
-        self.inner = tuple(slice(lo, lo + n) for n, (lo, _) in zip(self.size, padding, strict=True))
-        self.depthwise = groups > 1 and self.channels == 1
-        self.channels_last = self.channels >= CHANNELS and prod(self.kernel) > 1
-        self.taps = tuple(np.ndindex(*self.kernel))
-        nd = len(positions)
-        taps, places = range(3, 3 + nd), range(3 + nd, 3 + 2 * nd)
-        self.order = (1, 0, *places, *taps, 2)  # of channels-last columns
-        self.back = tuple(self.order.index(k) for k in range(len(self.order)))
-        self._set_steps()
 
-    def _set_steps(self) -> None:
-        column = self.groups * self.channels * prod(self.kernel)
-        area = prod(self.positions)
-        images = BLOCK // max(column * area, 1)
-        if self.channels_last:
-            images = min(images, POSITIONS // max(area, 1))
-        self.step = max(images, 1)
-        self.rows = max(ROWS // max(column * prod(self.positions[1:]), 1), 1)
+@factory
+def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    g, w = avals
+    _, stride, padding, dilation, groups = params
+    reach = tuple(d * (k - 1) for k, d in zip(w.shape[2:], dilation, strict=True))
+    mirrored = tuple((r - lo, r - hi) for r, (lo, hi) in zip(reach, padding, strict=True))
+    inputs, outputs = w.shape[1], w.shape[0] // groups
+    # Gathering columns of the gradient beats adding columns up, unless there are many more of them.
+    if set(stride) == {1} and min(map(min, mirrored)) >= 0 and outputs <= 2 * inputs:
+        shape = (inputs * groups, outputs, *w.shape[2:])
+        at = Windows(g.shape, shape, out.shape[2:], stride, mirrored, dilation, groups)
+        forward = _bound(_forward, _depthwise_forward, at)
+        return lambda g, w: forward(g, _mirrored(w, groups))
+    at = Windows(out.shape, w.shape, g.shape[2:], stride, padding, dilation, groups)
+    return _bound(_backward_input, _depthwise_backward_input, at)
 
-    def images(self) -> Iterator[slice]:
-        """The images of each block."""
-        return (slice(k, min(k + self.step, self.count)) for k in range(0, self.count, self.step))
 
-    def blocks(self, windows: Any) -> Iterator[tuple[slice, Any]]:
-        """Blocks of the rows of some images: where they lie among the positions, and their windows."""
-        row = prod(self.positions[1:])
-        lead = (slice(None),) * (3 + len(self.kernel))
-        for start in range(0, self.positions[0], self.rows):
-            stop = min(start + self.rows, self.positions[0])
-            yield slice(start * row, stop * row), windows[(*lead, slice(start, stop))]
+@factory
+def conv_weight(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    g, x = avals
+    at = Windows(x.shape, out.shape, g.shape[2:], *params[1:])
+    return _bound(_backward_weight, _depthwise_backward_weight, at)
 
-    def buffer(self, images: int, dtype: Any) -> Any:
-        """Zeros for padded images, (images, channels, *padded)."""
-        channels = self.groups * self.channels
-        if self.channels_last:
-            return np.moveaxis(np.zeros((images, *self.padded, channels), dtype), -1, 1)
-        return np.zeros((images, channels, *self.padded), dtype)
 
-    def over(self, x: Any) -> Any:
-        """The windows over padded images."""
-        lead, spatial = x.strides[:2], x.strides[2:]
-        taps = (s * d for s, d in zip(spatial, self.dilation, strict=True))
-        steps = (s * d for s, d in zip(spatial, self.stride, strict=True))
-        return as_strided(
-            x,
-            (len(x), self.groups, self.channels, *self.kernel, *self.positions),
-            (lead[0], lead[1] * self.channels, lead[1], *taps, *steps),
-        )
+def _bound(general: Algorithm, depthwise: Algorithm, at: Windows) -> Kernel:
+    run = depthwise if at.groups > 1 and at.channels == 1 else general
 
-    def of(self, x: Any) -> Any:
-        """The windows over images that are yet to be padded."""
-        if self.padded == self.size and not self.channels_last:
-            return self.over(x)
-        padded = self.buffer(len(x), x.dtype)
-        padded[(..., *self.inner)] = x
-        return self.over(padded)
+    def kernel(a: Any, b: Any) -> Any:
+        if a.dtype == np.float16:
+            return run(a.astype(np.float32), b.astype(np.float32), at).astype(np.float16)
+        return run(a, b, at)
 
-    def columns(self, windows: Any) -> Any:
-        """Columns of a block: (images, groups, K, positions), or (groups, all positions, K)."""
-        k = self.channels * prod(self.kernel)
-        if self.channels_last:
-            return windows.transpose(self.order).reshape(self.groups, -1, k)
-        return windows.reshape(len(windows), self.groups, k, -1)
+    return kernel
 
-    def from_columns(self, columns: Any, windows: Any) -> Any:
-        """Columns seen in the shape of their windows."""
-        if self.channels_last:
-            shape = tuple(windows.shape[k] for k in self.order)
-            return columns.reshape(shape).transpose(self.back)
-        return columns.reshape(windows.shape)
 
-    def matrix(self, w: Any) -> Any:
-        """The weight as (groups, outputs, K), in the order of the columns."""
-        w = w.reshape(self.groups, self.outputs, self.channels, -1)
-        if self.channels_last:
-            w = w.swapaxes(2, 3)
-        return w.reshape(self.groups, self.outputs, -1)
+def _mirrored(w: Any, groups: int) -> Any:
+    """The weight of the convolution that is the transpose of a convolution of stride 1."""
+    kernel = w.shape[2:]
+    w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+    w = np.flip(w, tuple(range(3, w.ndim)))
+    return w.reshape(groups * w.shape[1], -1, *kernel)
 
-    def grouped(self, g: Any) -> Any:
-        """A result (or its gradient) as (images, groups, outputs, positions)."""
-        return g.reshape(len(g), self.groups, self.outputs, -1)
 
-    def flat(self, g: Any) -> Any:
-        """Part of a grouped result as (groups, outputs, all positions)."""
-        return g.transpose(1, 2, 0, 3).reshape(self.groups, self.outputs, -1)
+def _grouped(g: Any, at: Windows) -> Any:
+    """A result, or its gradient, as (images, groups, outputs, positions)."""
+    return g.reshape(len(g), at.groups, at.outputs, prod(at.positions))
+
+
+def _merged(g: Any, at: Windows) -> Any:
+    """A part of a grouped result as (groups, outputs, all positions)."""
+    return g.transpose(1, 2, 0, 3).reshape(at.groups, at.outputs, -1)
 
 
 def _forward(x: Any, w: Any, at: Windows) -> Any:
     weight = at.matrix(w)
-    if at.channels_last:
-        weight = np.ascontiguousarray(weight.swapaxes(1, 2))
-    out = np.empty((len(x), at.groups, at.outputs, prod(at.positions)), x.dtype)
+    out = np.empty((len(x), at.groups * at.outputs, *at.positions), x.dtype)
+    grouped = _grouped(out, at)
     for images in at.images():
         for place, windows in at.blocks(at.of(x[images])):
-            target, columns = out[images, ..., place], at.columns(windows)
+            target, columns = grouped[images, ..., place], at.columns(windows)
             if at.channels_last:
-                product = columns @ weight
+                product = columns @ weight.swapaxes(1, 2)
                 product = product.reshape(at.groups, len(target), -1, at.outputs)
                 target[...] = product.transpose(1, 0, 3, 2)
             else:
                 np.matmul(weight, columns, out=target)
-    return out.reshape(len(x), -1, *at.positions)
+    return out
 
 
 def _backward_input(g: Any, w: Any, at: Windows) -> Any:
-    """The transpose of `_forward` in its input: the columns' gradients, added tap by tap."""
-    weight, g = at.matrix(w), at.grouped(g)
+    """The gradients of columns, added up tap by tap."""
+    weight, g = at.matrix(w), _grouped(g, at)
     out = np.empty((len(g), at.groups * at.channels, *at.size), g.dtype)
     for images in at.images():
-        padded = at.buffer(len(out[images]), g.dtype)
+        target = out[images]
+        padded = at.zeros(len(target), g.dtype)
         for place, windows in at.blocks(at.over(padded)):
             part = g[images, ..., place]
             if at.channels_last:
-                columns = at.flat(part).swapaxes(1, 2) @ weight
+                columns = _merged(part, at).swapaxes(1, 2) @ weight
             else:
                 columns = weight.swapaxes(1, 2) @ part
-            columns = at.from_columns(columns, windows)
+            columns = at.windows(columns, windows.shape)
             for tap in at.taps:
-                windows[(..., *tap, *_ALL[at])] += columns[(..., *tap, *_ALL[at])]
-        out[images] = padded[(..., *at.inner)]
+                windows[tap] += columns[tap]
+        target[...] = padded[at.inner]
     return out
 
 
 def _backward_weight(g: Any, x: Any, at: Windows) -> Any:
-    """The transpose of `_forward` in its weight: gradients times columns."""
-    g = at.grouped(g)
-    k = at.channels * prod(at.kernel)
-    total = np.zeros((at.groups, at.outputs, k), g.dtype)
+    g = _grouped(g, at)
+    total = np.zeros((at.groups, at.outputs, at.depth), g.dtype)
     for images in at.images():
         for place, windows in at.blocks(at.of(x[images])):
             part, columns = g[images, ..., place], at.columns(windows)
             if at.channels_last:
-                total += at.flat(part) @ columns
+                total += _merged(part, at) @ columns
             else:
-                total += np.matmul(part, columns.swapaxes(2, 3)).sum(0)
-    if at.channels_last:
-        total = total.reshape(at.groups, at.outputs, -1, at.channels).swapaxes(2, 3)
-    return total.reshape(-1, at.channels, *at.kernel)
+                total += (part @ columns.swapaxes(2, 3)).sum(0)
+    return at.weight(total)
+
+
+# One channel a group leaves nothing for BLAS to do: a sum over taps of shifted and scaled images.
+
+
+def _scales(w: Any, at: Windows) -> Any:
+    """The weight's part at each tap, (groups, outputs, 1, ...), as a list."""
+    flat = w.reshape(at.groups, at.outputs, -1)
+    ones = (1,) * len(at.positions)
+    return [flat[..., k].reshape(at.groups, at.outputs, *ones) for k in range(at.depth)]
+
+
+def _depthwise_forward(x: Any, w: Any, at: Windows) -> Any:
+    scales = _scales(w, at)
+    out = np.empty((len(x), at.groups * at.outputs, *at.positions), x.dtype)
+    grouped = _grouped(out, at)
+    for images in at.images():
+        for place, windows in at.blocks(at.of(x[images])):
+            target = _unflattened(grouped[images, ..., place], at)
+            np.multiply(windows[at.taps[0]], scales[0], out=target)
+            product = np.empty(target.shape, x.dtype)
+            for tap, scale in zip(at.taps[1:], scales[1:], strict=True):
+                target += np.multiply(windows[tap], scale, out=product)
+    return out
+
+
+def _unflattened(part: Any, at: Windows) -> Any:
+    """Some rows of a grouped result as (images, groups, outputs, *positions)."""
+    return part.reshape(*part.shape[:3], -1, *at.positions[1:])
+
+
+def _depthwise_backward_input(g: Any, w: Any, at: Windows) -> Any:
+    scales, g = _scales(w, at), _grouped(g, at)
+    out = np.empty((len(g), at.groups, *at.size), g.dtype)
+    for images in at.images():
+        target = out[images]
+        padded = at.zeros(len(target), g.dtype)
+        for place, windows in at.blocks(at.over(padded)):
+            part = _unflattened(g[images, ..., place], at)
+            for tap, scale in zip(at.taps, scales, strict=True):
+                product = part * scale
+                windows[tap] += product if at.outputs == 1 else product.sum(2, keepdims=True)
+        target[...] = padded[at.inner]
+    return out
+
+
+def _depthwise_backward_weight(g: Any, x: Any, at: Windows) -> Any:
+    g = _grouped(g, at)
+    total = np.zeros((at.groups, at.outputs, at.depth), g.dtype)
+    for images in at.images():
+        for place, windows in at.blocks(at.of(x[images])):
+            part = _unflattened(g[images, ..., place], at)
+            summed = (0, *range(3, part.ndim))
+            for k, tap in enumerate(at.taps):
+                total[..., k] += (part * windows[tap]).sum(summed)
+    return at.weight(total)

@@ -142,7 +142,7 @@ def var_mean(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any) -> Kern
         x = x.astype(np.float32) if d == np.float16 else x
         mean = _float_sum(x, dim) / x.dtype.type(n)
         deviation = x - mean
-        np.multiply(deviation, deviation, out=deviation)
+        deviation *= deviation
         var = _float_sum(deviation, dim) / x.dtype.type(degrees)
         return var.reshape(shape).astype(d, copy=False), mean.reshape(shape).astype(d, copy=False)
 

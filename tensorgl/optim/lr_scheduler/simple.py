@@ -143,7 +143,8 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1:
             raise ValueError(
-                f"Starting multiplicative factor expected to be greater than 0 and at most 1, given {start_factor}"
+                f"Starting multiplicative factor expected to be greater than 0 and at most 1, "
+                f"given {start_factor}"
             )
         if not 0 <= end_factor <= 1:
             raise ValueError(

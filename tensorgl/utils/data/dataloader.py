@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgl.values import as_tensor, tensor
 from tensorgl.ops.joining import stack
 from tensorgl.random import Generator
 from tensorgl.tensor import Tensor
 from tensorgl.utils.data.dataset import Dataset, IterableDataset
 from tensorgl.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from tensorgl.values import as_tensor, tensor
 
 __all__ = ["DataLoader", "default_collate"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from tensorgl.values import as_tensor
 from tensorgl.dtypes import float64
 from tensorgl.random import Generator, multinomial, randint, randperm
+from tensorgl.values import as_tensor
 
 __all__ = [
     "BatchSampler",
@@ -27,7 +27,7 @@ class Sampler:
 
 
 class SequentialSampler(Sampler):
-    """0, 1, 2, …"""
+    """0, 1, 2 and so on."""
 
     def __init__(self, data_source: Any) -> None:
         self.data_source = data_source

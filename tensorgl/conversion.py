@@ -1,0 +1,246 @@
+"""The methods of Tensor that turn it into something else: numbers, arrays, text, dtypes, devices, copies."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tensorgl import dispatch, dtypes, printing
+from tensorgl import primitives as p
+from tensorgl.autograd import graph
+from tensorgl.autograd.methods import AutogradMethods
+from tensorgl.avals import device
+from tensorgl.dtypes import dtype
+
+__all__ = ["ConversionMethods"]
+
+Tensor = Any
+
+_TYPE_NAMES = {f"{d.title}Tensor": d for d in dtypes.ALL}
+_PYTHON = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool}
+_DLPACK_CPU = (1, 0)
+
+
+class ConversionMethods(AutogradMethods):
+    """What a tensor can be turned into."""
+
+    __slots__ = ()
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """The values as a numpy array, which shares memory with a tensor on cpu.
+
+        Raises:
+            RuntimeError: it requires a gradient and `force` is false.
+            TypeError: it is on another device and `force` is false.
+        """
+        if force:
+            return dispatch.to_host(self.detach())
+        if self._requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        if self._aval.device.type != "cpu":
+            raise TypeError(
+                f"can't convert {self._aval.device} device type tensor to numpy. Use Tensor.cpu() to "
+                "copy the tensor to host memory first."
+            )
+        return dispatch.to_host(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(
+                    f"Unable to avoid copy while creating an array of {dtype} from a tensor of "
+                    f"{self._aval.dtype}"
+                )
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """A DLPack capsule of the memory, for the `from_dlpack` of another library."""
+        if self._requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """(device type, id) by DLPack's numbers."""
+        if self._aval.device.type != "cpu":
+            raise BufferError(
+                f"DLPack has no number for device {self._aval.device}; call .cpu() first"
+            )
+        return _DLPACK_CPU
+
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number."""
+        if self._aval.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self._aval.size} elements cannot be converted to Scalar"
+            )
+        return dispatch.to_host(self).item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return dispatch.to_host(self).tolist()
+
+    def data_ptr(self) -> int:
+        """The address of the first element, on cpu; 0 if there is none."""
+        array = self.detach().numpy()
+        return array.ctypes.data if array.size else 0
+
+    def __bool__(self) -> bool:
+        if self._aval.size != 1:
+            raise RuntimeError(
+                "Boolean value of Tensor with "
+                + ("no values" if self._aval.size == 0 else "more than one value")
+                + " is ambiguous"
+            )
+        return bool(self.item())
+
+    def _only_element(self) -> Any:
+        if self._aval.size != 1:
+            raise ValueError(
+                "only one element tensors can be converted to Python scalars, given "
+                f"{self._aval.size} elements"
+            )
+        return self.item()
+
+    def __int__(self) -> int:
+        return int(self._only_element())
+
+    def __float__(self) -> float:
+        return float(self._only_element())
+
+    def __complex__(self) -> complex:
+        return complex(self._only_element())
+
+    def __index__(self) -> int:
+        if self._aval.size != 1 or self._aval.dtype.is_floating_point:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __repr__(self) -> str:
+        return printing.tensor_text(self)
+
+    def __format__(self, spec: str) -> str:
+        if self._aval.ndim == 0 and self._aval.device.type != "meta":
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """This tensor in another dtype or on another device; itself where nothing changes.
+
+        Called as `to(dtype)`, `to(device)`, `to(device, dtype)` or `to(other)`; then, or by name,
+        `non_blocking` (accepted and ignored) and `copy`, which makes a copy in any case.
+        """
+        kind, place, copied = _destination(args, kwargs) if kwargs or len(args) != 1 else (
+            *_first(args[0]),
+            False,
+        )
+        out = self
+        if kind is not None and kind is not self._aval.dtype:
+            out = dispatch.call1(p.cast, out, (kind,))
+        if place is not None and place is not out._aval.device:
+            out = _moved(out, place)
+        return out.clone() if copied and out is self else out
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """This tensor in another dtype, given itself or as "tensorgl.LongTensor"; without one, its name.
+
+        Raises:
+            ValueError: there is no such type.
+        """
+        if dtype is None:
+            return f"tensorgl.{self._aval.dtype.title}Tensor"
+        if isinstance(dtype, str):
+            named = _TYPE_NAMES.get(dtype.rpartition(".")[2])
+            if named is None:
+                raise ValueError(f"invalid type: '{dtype}'; expected one of {', '.join(_TYPE_NAMES)}")
+            dtype = named
+        if not isinstance(dtype, dtypes.dtype):
+            raise ValueError(f"invalid type: {dtype!r}; expected a dtype")
+        return self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """This tensor in the dtype and on the device of `other`."""
+        if not isinstance(other, graph.TensorBase):
+            raise TypeError(
+                f"type_as(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}"
+            )
+        return self.to(other)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return self.to(dtypes.float64)
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return self.to(dtypes.float32)
+
+    def half(self) -> Tensor:
+        """As float16."""
+        return self.to(dtypes.float16)
+
+    def long(self) -> Tensor:
+        """As int64."""
+        return self.to(dtypes.int64)
+
+    def int(self) -> Tensor:
+        """As int32."""
+        return self.to(dtypes.int32)
+
+    def short(self) -> Tensor:
+        """As int16."""
+        return self.to(dtypes.int16)
+
+    def char(self) -> Tensor:
+        """As int8."""
+        return self.to(dtypes.int8)
+
+    def byte(self) -> Tensor:
+        """As uint8."""
+        return self.to(dtypes.uint8)
+
+    def bool(self) -> Tensor:
+        """As bool: whether each element differs from 0."""
+        return self.to(dtypes.bool)
+
+    def cpu(self) -> Tensor:
+        """This tensor on the cpu."""
+        return self.to(device("cpu"))
+
+    def cuda(self, *args: Any, **kwargs: Any) -> Tensor:
+        """There is no CUDA here; always raises."""
+        raise AssertionError(
+            "tensorgl has no CUDA; for the GPU, use .to('gl') or tensorgl.accelerator"
+        )
+
+    @property
+    def is_cuda(self) -> bool:
+        """Always false."""
+        return False
+
+    def __copy__(self) -> Tensor:
+        out = graph.make_tensor(self._data, self._aval)
+        graph.share(self)
+        out._memory, out._requires_grad = self._memory, self._requires_grad
+        out.__dict__.update(self.__dict__)
+        return out
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment; call .detach() first."
+            )
+        known = memo.get(id(self))
+        if known is not None:
+            return known
+        out = memo[id(self)] = type(self).__new__(type(self))
+        fresh = self.detach().clone()
+        graph.adopt(out, fresh._data, fresh._aval)
+        out._requires_grad = self._requires_grad
+        if self._grad is not None:
+            out._grad = copy.deepcopy(self._grad, memo)
+        out.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return out

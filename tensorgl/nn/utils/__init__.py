@@ -1,0 +1,23 @@
+"""Helpers around modules: gradient clipping, parameters as a vector, weight norm, sequences."""
+
+from tensorgl.nn.utils import rnn
+from tensorgl.nn.utils.clip import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
+from tensorgl.nn.utils.convert import parameters_to_vector, vector_to_parameters
+from tensorgl.nn.utils.weight_norm import remove_weight_norm, weight_norm
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+    "parameters_to_vector",
+    "remove_weight_norm",
+    "rnn",
+    "vector_to_parameters",
+    "weight_norm",
+]
