@@ -10,6 +10,7 @@ from tensorgl.dtypes import *
 from tensorgl.ops.activation import celu, celu_, selu, selu_
 from tensorgl.ops.arithmetic import *
 from tensorgl.ops.bitwise import *
+from tensorgl.ops.cdist import *
 from tensorgl.ops.comparison import *
 from tensorgl.ops.conv import *
 from tensorgl.ops.diagonals import *
@@ -62,6 +63,7 @@ from tensorgl import accelerator as accelerator
 from tensorgl import cuda as cuda
 from tensorgl import datasets as datasets
 from tensorgl import linalg as linalg
+from tensorgl import nn as nn
 from tensorgl import optim as optim
 from tensorgl import random as random
 from tensorgl import utils as utils

@@ -10,14 +10,12 @@ from tensorgl import primitives as p
 from tensorgl.autograd import graph
 from tensorgl.autograd.methods import AutogradMethods
 from tensorgl.avals import device
-from tensorgl.dtypes import dtype
 
 __all__ = ["ConversionMethods"]
 
 Tensor = Any
 
 _TYPE_NAMES = {f"{d.title}Tensor": d for d in dtypes.ALL}
-_PYTHON = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool}
 _DLPACK_CPU = (1, 0)
 
 
@@ -133,15 +131,14 @@ class ConversionMethods(AutogradMethods):
         Called as `to(dtype)`, `to(device)`, `to(device, dtype)` or `to(other)`; then, or by name,
         `non_blocking` (accepted and ignored) and `copy`, which makes a copy in any case.
         """
-        kind, place, copied = _destination(args, kwargs) if kwargs or len(args) != 1 else (
-            *_first(args[0]),
-            False,
-        )
-        out = self
-        if kind is not None and kind is not self._aval.dtype:
-            out = dispatch.call1(p.cast, out, (kind,))
-        if place is not None and place is not out._aval.device:
-            out = _moved(out, place)
+        kind, place, copied = _destination(args, kwargs)
+        out, here = self, self._aval.device
+        if place is None or place is here:
+            out = _cast(out, kind)
+        elif place.type == "cpu":  # which has more dtypes than others
+            out = _cast(_moved(out, place), kind)
+        else:
+            out = _moved(_cast(out, kind), place)
         return out.clone() if copied and out is self else out
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
@@ -233,14 +230,62 @@ class ConversionMethods(AutogradMethods):
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
                 "protocol at the moment; call .detach() first."
             )
-        known = memo.get(id(self))
-        if known is not None:
-            return known
-        out = memo[id(self)] = type(self).__new__(type(self))
-        fresh = self.detach().clone()
-        graph.adopt(out, fresh._data, fresh._aval)
-        out._requires_grad = self._requires_grad
-        if self._grad is not None:
+        if id(self) not in memo:
+            out = memo[id(self)] = self.detach().clone()
+            out._requires_grad = self._requires_grad
             out._grad = copy.deepcopy(self._grad, memo)
-        out.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return out
+            out.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        values = dispatch.to_host(self.detach())
+        return _unpickled, (values, self._aval.dtype, self._aval.device, self._requires_grad)
+
+
+def _destination(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Dtype, device (None: as it is) and `copy` in the arguments of `to`."""
+    rest = list(args)
+    kind, place = kwargs.pop("dtype", None), kwargs.pop("device", None)
+    if rest and isinstance(rest[0], graph.TensorBase):
+        other = rest.pop(0)._aval
+        kind, place = other.dtype, other.device
+    else:
+        if rest and isinstance(rest[0], str | int | device | None) and rest[0] not in (True, False):
+            place = rest.pop(0)
+        if rest and not isinstance(rest[0], bool | str):
+            kind = rest.pop(0)
+    flags = dict(zip(("non_blocking", "copy"), rest, strict=False)) | kwargs
+    if len(rest) > 2 or not all(isinstance(f, bool) for f in rest) or flags.keys() - _FLAGS:
+        raise TypeError(
+            "to() received an invalid combination of arguments; expected (dtype), (device), (device, "
+            f"dtype) or (tensor), then non_blocking and copy; given {args} and {kwargs}"
+        )
+    return (
+        dtypes.as_dtype(kind),
+        None if place is None else device(place),
+        flags.get("copy", False),
+    )
+
+
+_FLAGS = {"non_blocking", "copy", "memory_format"}
+
+
+def _cast(x: Tensor, kind: dtypes.dtype | None) -> Tensor:
+    return x if kind is None or kind is x._aval.dtype else dispatch.call1(p.cast, x, (kind,))
+
+
+def _moved(x: Tensor, place: device) -> Tensor:
+    """A copy on another device; its gradient goes back to the first."""
+    out = dispatch.from_host(dispatch.to_host(x).copy(), x._aval.dtype, place)
+    if x._requires_grad and graph.mode.grad:
+        graph.record(_to_device, (x,), (x._aval.device,), out)
+    return out
+
+
+_to_device = graph.Vjp(
+    "to_device", ("input",), ("device",), {"input": lambda g, device: _moved(g, device)}
+)
+
+
+def _unpickled(values: Any, kind: dtypes.dtype, place: device, requires_grad: bool) -> Tensor:
+    return dispatch.from_host(values, kind, place).requires_grad_(requires_grad)

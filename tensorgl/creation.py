@@ -11,10 +11,11 @@ import numpy as np
 from tensorgl import dispatch, dtypes
 from tensorgl import primitives as p
 from tensorgl.dispatch import op
+from tensorgl.dtypes import as_dtype
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.movement import as_shape
 from tensorgl.tensor import Tensor
-from tensorgl.values import Kind, Place, as_device, as_dtype, as_leaf, tensor
+from tensorgl.values import Kind, Place, as_device, as_leaf, tensor
 
 __all__ = [
     "arange",
@@ -329,6 +330,19 @@ def _checked_classes(indices: Any, num_classes: int) -> int:
             f"Class values must be smaller than num_classes: {largest} and {num_classes}."
         )
     return num_classes
+
+
+def legacy(args: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The handle and aval of `Tensor(2, 3)`, zeros, or of `Tensor(values)`, float32."""
+    if all(isinstance(n, int) for n in args):
+        made = zeros(*args or (0,), dtype=dtypes.float32)
+    elif len(args) == 1 and isinstance(args[0], Tensor):
+        made = args[0].detach()
+    elif len(args) == 1 and hasattr(args[0], "__len__"):
+        made = tensor(args[0], dtype=dtypes.float32)
+    else:
+        raise TypeError(f"Tensor(): expected sizes or a sequence of values, given {args}")
+    return made._data, made._aval
 
 
 def _own(self: Tensor, options: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,25 @@ def strong(d: dtype) -> dtype:
     return (bool, int64, _default)[d.category]
 
 
+_PYTHON = {builtins.float: float64, builtins.int: int64, builtins.bool: bool}
+
+
+def as_dtype(kind: Any, default: Any = None) -> Any:
+    """A dtype argument; None is the default, Python's types are float64, int64 and bool.
+
+    Raises:
+        TypeError: it is no dtype.
+    """
+    if isinstance(kind, dtype):
+        return kind
+    if kind is None:
+        return default
+    for python, own in _PYTHON.items():
+        if kind is python:
+            return own
+    raise TypeError(f"argument 'dtype' must be tensorgl.dtype, not {type(kind).__name__}: {kind}")
+
+
 def of_number(value: Any) -> dtype:
     """The dtype of a Python number alone."""
     if isinstance(value, builtins.bool):

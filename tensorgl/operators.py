@@ -24,9 +24,7 @@ call2 = dispatch.call2
 def in_place(function: Callable[..., Any], saves: bool = True) -> Callable[..., Any]:
     """The in-place method of an op, which writes its result over its first operand: `add_` of `add`.
 
-    Args:
-        saves: whether a gradient may save the operand; it then saves a copy, since the operand
-            itself is overwritten.
+    With `saves`, a gradient may save that operand: it then saves a copy of what is overwritten.
     """
 
     @functools.wraps(function)

@@ -15,11 +15,12 @@ import numpy as np
 
 from tensorgl import autograd, dispatch, dtypes, primitives
 from tensorgl.creation import as_size
+from tensorgl.dtypes import as_dtype
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops import sampling
 from tensorgl.ops.sampling import Generator, default_generator
 from tensorgl.tensor import Tensor
-from tensorgl.values import Kind, Place, as_device, as_dtype, as_leaf
+from tensorgl.values import Kind, Place, as_device, as_leaf
 
 __all__ = [
     "Generator",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tensorgl import autograd, dispatch, ops
-from tensorgl import primitives as p
+from tensorgl import dispatch, ops
 from tensorgl.autograd import graph
 from tensorgl.avals import Aval, Size, device
+from tensorgl.conversion import ConversionMethods
 from tensorgl.dtypes import dtype
 from tensorgl.operators import Operators, in_place
 
@@ -29,14 +28,18 @@ def in_place_view(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-class Tensor(Operators, graph.TensorBase):
+class Tensor(Operators, ConversionMethods):
     """A multi-dimensional array of one dtype on one device, with the history of its making."""
 
     __slots__ = ()
     __array_priority__ = 1000  # numpy's operators leave mixed expressions to ours
 
-    def __init__(self, data: Any, aval: Aval) -> None:
-        """Wrap a backend's handle; to make a tensor of values, call `tensorgl.tensor`."""
+    def __init__(self, data: Any = None, aval: Any = None, *sizes: int) -> None:
+        """Wrap a backend's handle. Without an Aval: `Tensor(2, 3)` or `Tensor([1, 2])`, of float32."""
+        if type(aval) is not Aval:
+            from tensorgl.creation import legacy  # which is above this module
+
+            data, aval = legacy(tuple(x for x in (data, aval, *sizes) if x is not None))
         self._data = data
         self._aval = aval
         self._requires_grad = False
@@ -105,252 +108,6 @@ class Tensor(Operators, graph.TensorBase):
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
         return self._aval.shape[0]
-
-    # -- autograd -----------------------------------------------------------------------------
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether ops on this tensor are recorded."""
-        return self._requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Start (or stop) recording ops on this leaf."""
-        if self._node is not None and not requires_grad:
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a "
-                "computed variable in a subgraph that doesn't require differentiation use "
-                "var_no_grad = var.detach()."
-            )
-        if requires_grad and not self.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        self._requires_grad = requires_grad
-        return self
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether the user made it, rather than a recorded op."""
-        return self._node is None
-
-    @property
-    def grad_fn(self) -> graph.Node | None:
-        """The recorded call that made this tensor; None for a leaf."""
-        return self._node
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient that `backward` has added up here."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise TypeError(f"grad: expected a Tensor or None, given {type(value).__name__}")
-            if value._aval is not self._aval:
-                raise RuntimeError(
-                    f"assigned grad has {value._aval}, but the tensor is {self._aval}; shape, dtype "
-                    "and device must agree"
-                )
-        self._grad = value
-
-    @property
-    def data(self) -> Tensor:
-        """The same memory without history; writes to it are not checked."""
-        out = Tensor(self._data, self._aval)
-        return out
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        self._data, self._aval, self._memory = value._data, value._aval, value._memory
-        self._base = self._view = None
-
-    @property
-    def _version(self) -> int:
-        return self._memory.version if self._memory is not None else 0
-
-    def detach(self) -> Tensor:
-        """The same memory without history; a write to either is seen by both, and checked."""
-        out = Tensor(self._data, self._aval)
-        if self._memory is None:
-            self._memory = graph.Memory()
-        out._memory = self._memory
-        return out
-
-    def detach_(self) -> Tensor:
-        """Forget this tensor's own history."""
-        if self._base is not None:
-            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        self._node, self._requires_grad = None, False
-        return self
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Add the gradient of this tensor to the `grad` of its leaves; see `autograd.backward`."""
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient in `grad` although this is no leaf."""
-        node = self._node
-        if node is None:
-            if not self._requires_grad:
-                raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-            return
-        if self.__dict__.get("_retains_grad"):
-            return
-        self._retains_grad = True
-        reference = weakref.ref(self)
-
-        def keep(g: Tensor) -> None:
-            tensor = reference()
-            if tensor is not None:
-                tensor._accumulate_grad(g, owned=False)
-
-        node.register_hook(keep)
-
-    def register_hook(self, hook: Any) -> graph.Handle:
-        """Call `hook(gradient)` in backward; a result that is not None replaces the gradient."""
-        if not self._requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._node is not None:
-            return self._node.register_hook(hook)
-        if self._hooks is None:
-            self._hooks = {}
-        return graph.Handle(self._hooks, hook)
-
-    def _accumulate_grad(self, g: Tensor, owned: bool) -> None:
-        """Add `g` to `grad`. A gradient that nobody else can see (`owned`) is taken as it is."""
-        if self._grad is None:
-            if g._requires_grad or (owned and g._memory is None):
-                self._grad = g
-            else:
-                self._grad = g.detach().clone()
-        elif g._requires_grad or self._grad._requires_grad:
-            self._grad = self._grad + g
-        else:
-            with autograd.no_grad():
-                self._grad.add_(g)
-
-    def _reduce_to(self, target: Aval, node: graph.Node) -> Tensor:
-        """A gradient as its input's shape and dtype: summed over what was broadcast, and cast."""
-        g = self
-        if g._aval.shape != target.shape:
-            lead = g.ndim - target.ndim
-            if lead < 0 or any(
-                n not in (1, m) for n, m in zip(target.shape, g._aval.shape[lead:], strict=True)
-            ):
-                raise RuntimeError(
-                    f"{node.name()} returned an invalid gradient: got {list(g.shape)} but expected "
-                    f"shape compatible with {list(target.shape)}"
-                )
-            dims = tuple(range(lead)) + tuple(
-                k + lead
-                for k, (n, m) in enumerate(zip(target.shape, g._aval.shape[lead:], strict=True))
-                if n != m
-            )
-            g = g.sum(dims, keepdim=True)
-            if lead:
-                g = g.reshape(target.shape)
-        if g._aval.dtype is not target.dtype:
-            g = g.to(target.dtype)
-        return g
-
-    # -- values -------------------------------------------------------------------------------
-
-    def numpy(self, *, force: bool = False) -> Any:
-        """The values as a numpy array, which shares memory with a tensor on cpu.
-
-        Raises:
-            RuntimeError: it requires a gradient and `force` is false.
-            TypeError: it is on another device and `force` is false.
-        """
-        if force:
-            return dispatch.to_host(self.detach().cpu())
-        if self._requires_grad:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
-        if self.device.type != "cpu":
-            raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy "
-                "the tensor to host memory first."
-            )
-        return dispatch.to_host(self)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def item(self) -> Any:
-        """The value of a tensor of one element, as a Python number."""
-        if self._aval.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {self._aval.size} elements cannot be converted to Scalar"
-            )
-        return dispatch.to_host(self).item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return dispatch.to_host(self).tolist()
-
-    def __bool__(self) -> bool:
-        if self._aval.size != 1:
-            raise RuntimeError(
-                "Boolean value of Tensor with "
-                + ("no values" if self._aval.size == 0 else "more than one value")
-                + " is ambiguous"
-            )
-        return bool(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __index__(self) -> int:
-        if self._aval.size != 1 or self.dtype.is_floating_point:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())
-
-    def __repr__(self) -> str:
-        return f"tensor({self.tolist() if self.device.type != 'meta' else '...'})"
-
-    # -- conversion ---------------------------------------------------------------------------
-
-    def to(self, *args: Any, **kwargs: Any) -> Tensor:
-        """This tensor in another dtype or on another device: `to(dtype)`, `to(device, dtype)`, `to(other)`.
-
-        Returns itself where nothing changes and `copy` is false.
-        """
-        place, kind = kwargs.get("device"), kwargs.get("dtype")
-        for a in args:
-            if isinstance(a, Tensor):
-                place, kind = a.device, a.dtype
-            elif isinstance(a, dtype):
-                kind = a
-            elif not isinstance(a, bool):
-                place = a
-        out = self
-        if kind is not None and kind is not self.dtype:
-            out = dispatch.call1(p.cast, out, (kind,))
-        if place is not None and device(place) is not out.device:
-            out = _moved(out, device(place))
-        return out.clone() if out is self and kwargs.get("copy") else out
-
-    def cpu(self) -> Tensor:
-        """This tensor on the cpu."""
-        return self.to(device("cpu"))
 
     # -- reduction ----------------------------------------------------------------------------
 
@@ -483,17 +240,12 @@ class Tensor(Operators, graph.TensorBase):
     @property
     def mT(self) -> Tensor:
         """A view with the last two dims swapped."""
-        if self.ndim < 2:
-            raise RuntimeError(
-                "tensor.mT is only supported on matrices or batches of matrices. Got "
-                f"{self.ndim}-D tensor."
-            )
-        return self.transpose(-2, -1)
+        return self.adjoint()
 
     @property
     def mH(self) -> Tensor:
         """A view with the last two dims swapped."""
-        return self.mT
+        return self.adjoint()
 
     # -- indexing -----------------------------------------------------------------------------
 
@@ -598,18 +350,6 @@ class Tensor(Operators, graph.TensorBase):
 
     # -- creation -----------------------------------------------------------------------------
 
-
-def _moved(x: Tensor, place: device) -> Tensor:
-    """A copy on another device; its gradient goes back to the first."""
-    out = dispatch.from_host(dispatch.to_host(x).copy(), x.dtype, place)
-    if x._requires_grad and graph.mode.grad:
-        graph.record(_to_device, (x,), (x.device,), out)
-    return out
-
-
-_to_device = graph.Vjp(
-    "to_device", ("input",), ("device",), {"input": lambda g, device: _moved(g, device)}
-)
 
 dispatch.set_tensor_type(Tensor)
 graph.make_tensor = Tensor

@@ -12,6 +12,7 @@ import numpy as np
 from tensorgl import dispatch, dtypes
 from tensorgl.avals import NUMBER
 from tensorgl.avals import device as device_type
+from tensorgl.dtypes import as_dtype
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.primitives.core import promote
 from tensorgl.tensor import Tensor
@@ -34,24 +35,11 @@ Kind = dtype_type | type | None
 
 _SEQUENCES = (list, tuple, range)
 _NUMPY_KINDS = dtypes.BY_NAME | {"bool_": dtypes.bool}
-_PYTHON = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool}
 
 
 def as_device(place: Place) -> device_type:
     """A device argument; None is the cpu."""
     return device_type("cpu" if place is None else place)
-
-
-def as_dtype(kind: Kind, default: dtype_type | None = None) -> Any:
-    """A dtype argument, in which Python's `float`, `int` and `bool` stand for float64, int64 and bool."""
-    if kind is None:
-        return default
-    if isinstance(kind, dtype_type):
-        return kind
-    known = _PYTHON.get(kind)
-    if known is None:
-        raise TypeError(f"argument 'dtype' must be tensorgl.dtype, not {type(kind).__name__}")
-    return known
 
 
 def as_leaf(out: Tensor, requires_grad: bool) -> Tensor:

@@ -76,8 +76,7 @@ def main() -> None:
     number = {c: k for k, c in enumerate(letters)}
     data = tg.tensor([number[c] for c in text])
     model = GPT(len(letters))
-    count = sum(p.numel() for p in model.parameters())
-    print(f"{len(text)} characters, {len(letters)} different; {count} parameters")
+    print(f"{len(text)} characters; {sum(p.numel() for p in model.parameters())} parameters")
     optimizer = tg.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = tg.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=options.steps)
     bar = trange(1, options.steps + 1, desc="training")

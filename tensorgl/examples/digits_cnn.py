@@ -1,7 +1,4 @@
-"""A convolutional network learns to read handwritten digits, in well under a minute on a CPU.
-
-Run: tensorgl run tensorgl/examples/digits_cnn.py [--epochs N] [--out FOLDER]
-"""
+"""A convolutional network learns to read handwritten digits, in under a minute on a CPU."""
 
 import argparse
 import time
@@ -47,15 +44,14 @@ def evaluate(model: nn.Module, loader: DataLoader) -> tuple[float, tg.Tensor]:
 
 def plot(history: list[tuple[float, float]], confusion: tg.Tensor, out: Path) -> None:
     losses, accuracies = zip(*history, strict=True)
-    epochs = range(1, len(history) + 1)
     figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
-    left.plot(epochs, losses, color="tab:blue")
-    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-    left.yaxis.label.set_color("tab:blue")
+    left.plot(losses, color="tab:blue")
+    left.set(xlabel="epoch", yscale="log")
+    left.set_ylabel("training loss", color="tab:blue")
     right = left.twinx()
-    right.plot(epochs, [100 * a for a in accuracies], color="tab:orange")
+    right.plot([100 * a for a in accuracies], color="tab:orange")
     right.set_ylabel("test accuracy, %", color="tab:orange")
-    figure.savefig(out / "learning-curve.png", dpi=120)
+    figure.savefig(out / "learning-curve.png")
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     axes.imshow(confusion.numpy() ** 0.5, cmap="Blues")
     for (row, column), count in np.ndenumerate(confusion.numpy()):
@@ -75,7 +71,7 @@ def main() -> None:
     train, test = random_split(digits(), [0.8, 0.2])
     train_loader = DataLoader(train, batch_size=32, shuffle=True)
     test_loader = DataLoader(test, batch_size=256)
-    model, loss_function = build(), nn.CrossEntropyLoss()
+    model = build()
     optimizer = tg.optim.Adam(model.parameters(), lr=2e-3)
     schedule = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
     history, start = [], time.perf_counter()
@@ -84,7 +80,7 @@ def main() -> None:
         total = 0.0
         for images, labels in tqdm(train_loader, desc=f"epoch {epoch:2}", leave=False):
             optimizer.zero_grad()
-            loss = loss_function(model(images), labels)
+            loss = nn.functional.cross_entropy(model(images), labels)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(labels)

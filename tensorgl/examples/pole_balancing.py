@@ -1,6 +1,4 @@
-"""Reinforcement learning: a network learns to balance a pole on a cart.
-
-Policy gradient with a learned baseline (REINFORCE), on a batch of carts simulated in numpy.
+"""Reinforcement learning: policy gradient with a learned baseline balances poles on carts.
 
 Sources: Barto, Sutton and Anderson 1983 (the task and its constants); Williams 1992 (REINFORCE).
 """
@@ -29,20 +27,19 @@ class Carts:
         self.rng = np.random.default_rng(seed)
 
     def reset(self) -> np.ndarray:
-        self.state = self.rng.uniform(-0.05, 0.05, (CARTS, 4))
-        return self.state.astype(np.float32)
+        self.state = self.rng.uniform(-0.05, 0.05, (CARTS, 4)).astype(np.float32)
+        return self.state
 
     def step(self, push_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The next state, and which poles still stand."""
         _, v, angle, spin = self.state.T
         gravity, cart, pole, half, force = 9.8, 1.0, 0.1, 0.5, np.where(push_right, 10.0, -10.0)
-        sine, cosine = np.sin(angle), np.cos(angle)
-        pull = (force + pole * half * spin**2 * sine) / (cart + pole)
+        cosine = np.cos(angle)
+        pull = (force + pole * half * spin**2 * np.sin(angle)) / (cart + pole)
         inertia = half * (4 / 3 - pole * cosine**2 / (cart + pole))
-        turn = (gravity * sine - cosine * pull) / inertia
+        turn = (gravity * np.sin(angle) - cosine * pull) / inertia
         push = pull - pole * half * turn * cosine / (cart + pole)
-        change = np.stack([v, push, spin, turn], axis=1)
-        self.state = self.state + 0.02 * change
+        self.state = self.state + 0.02 * np.stack([v, push, spin, turn], axis=1)
         stands = (np.abs(self.state[:, 0]) < 2.4) & (np.abs(self.state[:, 2]) < np.radians(12))
         return self.state.astype(np.float32), stands
 
@@ -63,7 +60,7 @@ def episode(policy: nn.Module, carts: Carts) -> tuple[tg.Tensor, tg.Tensor, np.n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="A network learns to balance poles.")
     parser.add_argument("--rounds", type=int, default=120)
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
@@ -75,8 +72,7 @@ def main() -> None:
     lengths = []
     for _ in (bar := trange(options.rounds, desc="training")):
         states, pushes, standing = episode(policy, carts)
-        returns = np.zeros(standing.shape, np.float32)
-        ahead = np.zeros(CARTS, np.float32)
+        returns, ahead = np.zeros(standing.shape, np.float32), 0.0
         for t in reversed(range(len(standing))):
             ahead = standing[t] * (1 + DISCOUNT * ahead)
             returns[t] = ahead
@@ -84,18 +80,17 @@ def main() -> None:
         expected = value(states).squeeze(2)
         advantage = (target - expected.detach()) * mask
         advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)
-        logits = policy(states).squeeze(2)
-        surprise = F.binary_cross_entropy_with_logits(logits, pushes, reduction="none")
-        loss = (surprise * advantage).sum() / mask.sum()
-        loss = loss + 0.001 * ((expected - target).square() * mask).sum() / mask.sum()
+        surprise = F.binary_cross_entropy_with_logits(
+            policy(states).squeeze(2), pushes, reduction="none"
+        )
+        errors = surprise * advantage + 0.001 * (expected - target).square() * mask
+        loss = errors.sum() / mask.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         lengths.append(standing.sum(0).mean())
-        bar.set_postfix(steps=f"{lengths[-1]:.0f}")
-    print(
-        f"first rounds: {np.mean(lengths[:5]):.0f} steps; last: {np.mean(lengths[-5:]):.0f} of {LIMIT}"
-    )
+        bar.set_postfix(steps=lengths[-1])
+    print(f"steps at first: {np.mean(lengths[:5]):.0f}; at last: {np.mean(lengths[-5:]):.0f}")
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     axes.plot(lengths)
     axes.set(xlabel="round", ylabel="steps until the pole falls", ylim=(0, LIMIT + 5))

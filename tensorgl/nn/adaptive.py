@@ -81,9 +81,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def forward(self, input: Tensor, target: Tensor) -> _Result:
         if input.ndim != target.ndim + 1 or input.ndim not in (1, 2):
             raise RuntimeError(
-                "Input and target should have the same size in the batch dimension: (N, in_features) "
-                f"and (N), or (in_features) and (), given {list(input.shape)} and "
-                f"{list(target.shape)}"
+                "Input and target should have the same size in the batch dimension: "
+                f"(N, in_features) and (N), or (in_features) and (), given {list(input.shape)} "
+                f"and {list(target.shape)}"
             )
         batched = target.ndim > 0
         x = input if batched else input.unsqueeze(0)

@@ -22,9 +22,10 @@ __all__ = ["MultiheadAttention"]
 class MultiheadAttention(Module):
     """Attention of `num_heads` heads, each on its own projection of query, key and value.
 
-    Query is (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim); with `batch_first` N comes first,
-    and without a batch there is no N. `in_proj_weight` stacks the three projections, unless kdim or
-    vdim differ from embed_dim: then they are `q_proj_weight`, `k_proj_weight` and `v_proj_weight`.
+    Query is (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim); with `batch_first` N comes
+    first, and without a batch there is no N. `in_proj_weight` stacks the three projections, unless
+    kdim or vdim differ from embed_dim: then there are `q_proj_weight`, `k_proj_weight` and
+    `v_proj_weight`.
 
     Args:
         dropout: the probability with which a weight is zeroed while training.
@@ -113,7 +114,7 @@ class MultiheadAttention(Module):
             query: (L, N, embed_dim).
             key: (S, N, kdim).
             value: (S, N, vdim).
-            key_padding_mask: (N, S), true for keys that nobody may attend to, or added to the scores.
+            key_padding_mask: (N, S), true for keys that nobody may attend to, or added to scores.
             need_weights: return the weights too, which takes memory and time.
             attn_mask: (L, S) or (N num_heads, L, S), true where a query may not attend to a key, or
                 added to the scores.
@@ -172,8 +173,8 @@ class MultiheadAttention(Module):
             )
         if padding is not None and padding.ndim != n - 1:
             raise AssertionError(
-                f"For {kind} ({n}-D) `query`, expected `key_padding_mask` to be `None` or {n - 1}-D "
-                f"but found {padding.ndim}-D tensor instead"
+                f"For {kind} ({n}-D) `query`, expected `key_padding_mask` to be `None` or "
+                f"{n - 1}-D but found {padding.ndim}-D tensor instead"
             )
         if query.shape[-1] != self.embed_dim:
             raise AssertionError(
@@ -231,7 +232,8 @@ class MultiheadAttention(Module):
                 raise RuntimeError(f"attn_mask's dimension {n} is not supported")
             if attn_mask.shape != expected:
                 raise RuntimeError(
-                    f"The shape of the {n}D attn_mask is {attn_mask.shape}, but should be {expected}."
+                    f"The shape of the {n}D attn_mask is {attn_mask.shape}, but should be "
+                    f"{expected}."
                 )
             mask = _additive("attn_mask", attn_mask, q.dtype)
             if n == 3:

@@ -121,7 +121,8 @@ class Sequential(_Row):
     def __add__(self, other: Any) -> Sequential:
         if not isinstance(other, Sequential):
             raise ValueError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+                "add operator supports only objects of Sequential class, but "
+                f"{type(other)} is given."
             )
         return Sequential(*self, *other)
 
@@ -272,7 +273,7 @@ class _ParameterContainer(Module):
 
 
 class ParameterList(_ParameterContainer):
-    """A list of parameters. Tensors become parameters; other values are kept as they are."""
+    """A list of parameters. Tensors become parameters; other values stay as they are."""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -319,7 +320,7 @@ class ParameterList(_ParameterContainer):
 
 
 class ParameterDict(_ParameterContainer):
-    """A dict of parameters by name. Tensors become parameters; other values are kept as they are."""
+    """A dict of parameters by name. Tensors become parameters; other values stay as they are."""
 
     def __init__(self, parameters: Any = None) -> None:
         super().__init__()
@@ -366,7 +367,7 @@ class ParameterDict(_ParameterContainer):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The parameter of this name, or `default`."""
-        return self[key] if key in self else default
+        return getattr(self, key) if key in self._keys else default
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """The parameter of this name, which becomes `default` if there is none."""

@@ -284,7 +284,7 @@ class _ConvTranspose(_ConvNd):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """The gradient of Conv1d as a layer: `weight` is (in_channels, out_channels / groups, kernel)."""
+    """The transpose of Conv1d: `weight` is (in_channels, out_channels / groups, kernel)."""
 
     dims = 1
 
@@ -293,7 +293,7 @@ class ConvTranspose1d(_ConvTranspose):
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """The gradient of Conv2d as a layer: `weight` is (in_channels, out_channels / groups, *kernel)."""
+    """The transpose of Conv2d: `weight` is (in_channels, out_channels / groups, *kernel)."""
 
     dims = 2
 
@@ -302,7 +302,7 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """The gradient of Conv3d as a layer: `weight` is (in_channels, out_channels / groups, *kernel)."""
+    """The transpose of Conv3d: `weight` is (in_channels, out_channels / groups, *kernel)."""
 
     dims = 3
 

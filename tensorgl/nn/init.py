@@ -44,8 +44,7 @@ _LINEAR = (
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which a nonlinearity wants its layer's initial weights enlarged.
 
-    Args:
-        param: the negative slope of "leaky_relu"; default 0.01.
+    `param` is the negative slope of "leaky_relu"; default 0.01.
     """
     if nonlinearity in _LINEAR:
         return 1.0
@@ -94,7 +93,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Fill with N(mean, std²) cut off at `a` and `b`, by the inverse of its distribution function."""
+    """Fill with N(mean, std²) cut off at `a` and `b`, by inverting its distribution function."""
 
     def below(x: float) -> float:
         return math.erf((x - mean) / (std * math.sqrt(2.0)))
@@ -129,7 +128,7 @@ def eye_(tensor: Tensor) -> Tensor:
 
 @no_grad()
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Make a convolution's weight hand its input channels on, as many as there are in each group."""
+    """Make a convolution's weight hand its input channels on, as many as each group has."""
     if tensor.ndim not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     if tensor.shape[0] % groups:
@@ -177,9 +176,8 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill with U(-b, b), b = gain sqrt(3 / fan).
 
-    Args:
-        a: the negative slope, with "leaky_relu".
-        mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass.
+    `mode` "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass. `a` is
+    the negative slope of the nonlinearity "leaky_relu".
 
     Source: He et al., Delving deep into rectifiers.
     """

@@ -112,7 +112,7 @@ class HuberLoss(_Loss):
 
 
 class NLLLoss(_WeightedLoss):
-    """Minus the log-probability of the target class: (N, C, *) log-probabilities, (N, *) classes."""
+    """Minus the log-probability of the target class: input (N, C, *), target (N, *)."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class NLLLoss(_WeightedLoss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """NLLLoss of the softmax of `input`; the target has classes, or a probability for each class."""
+    """NLLLoss of the softmax of `input`; targets are classes, or probabilities of all classes."""
 
     def __init__(
         self,

@@ -375,7 +375,7 @@ class Module:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move everything to a device; cast what is floating-point: `to(device, dtype)`, `to(other)`.
+        """Move everything, and cast what is floating-point: `to(device)`, `to(dtype)`, `to(other)`.
 
         Raises:
             TypeError: the dtype is not a floating-point one.
@@ -432,6 +432,7 @@ class Module:
 
         Args:
             destination: a dict to fill instead of a new one.
+            prefix: what every path begins with.
             keep_vars: give the parameters themselves instead of detached tensors.
         """
         destination = OrderedDict() if destination is None else destination
@@ -449,6 +450,7 @@ class Module:
         """Copy a `state_dict` into this module.
 
         Args:
+            state_dict: tensors by dotted path.
             strict: raise where keys are missing or unexpected.
             assign: make the given tensors this module's own instead of copying their values.
 

@@ -49,7 +49,7 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that a Module lists in `buffers()`; one that is not persistent is not in `state_dict`."""
+    """A tensor that a Module lists in `buffers()`, and in `state_dict` if it is persistent."""
 
     __slots__ = ()
 

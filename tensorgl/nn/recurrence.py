@@ -1,8 +1,8 @@
 """The time loops of recurrent layers, forward and back, each recorded as one node of the graph.
 
 All tensors are packed: (rows, features), the rows of one time step after those of another. Backward
-uses that a recurrence is linear in its gradients: the coefficients of all time steps come from a few
-ops over all rows, and only what is carried from step to step is left to the loop.
+uses that a recurrence is linear in its gradients: the coefficients of all time steps come from a
+few ops over all rows, and only what is carried from step to step is left to the loop.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ _loop = Vjp("time_loop", (), (), {})
 def _run(forward: Any, backward: Any, inputs: Sequence[Any], keep: Sequence[Any]) -> Any:
     """`forward(*inputs)`: a tuple of tensors, recorded as one node.
 
-    Its gradient is `backward(gradients, keep, outs)`: one gradient for each input, from those of the
-    results, of which some may be None. `keep` are those of the inputs that backward needs, and numbers.
+    Its gradient is `backward(gradients, keep, outs)`: one for each input, from those of the results,
+    of which some may be None. `keep` are the inputs that backward needs.
     """
     record = mode.grad and any(t is not None and t.requires_grad for t in inputs)
     with no_grad():
@@ -156,7 +156,10 @@ def rnn_loop(x: Tensor, w: Tensor, h0: Tensor, steps: Steps, relu: bool) -> Tens
 def lstm_loop(
     x: Tensor, w: Tensor, w_hr: Tensor | None, h0: Tensor, c0: Tensor, steps: Steps
 ) -> tuple[Tensor, Tensor]:
-    """`i, f, g, o` of `x + h @ w.T`; `c = f c + i g`; `h = o tanh(c) (@ w_hr.T)`: h and c after all steps.
+    """`i, f, g, o` of `x + h @ w.T`; `c = f c + i g`; `h = o tanh(c)`, times `w_hr.T` if given.
+
+    Returns:
+        h and c after all steps.
 
     Source: Hochreiter and Schmidhuber, Long short-term memory; Gers et al., Learning to forget.
     """

@@ -1,4 +1,4 @@
-"""Smooth activations, each one node that saves its input only. Those with straight pieces: `rectifier`.
+"""Smooth activations, each a node that saves its input only; straight pieces are in `rectifier`.
 
 In gradients, `where` picks between branches only after each was made finite on the whole line: a
 branch that overflows where it is not taken would make NaN of the second gradient.

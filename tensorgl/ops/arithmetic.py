@@ -106,6 +106,8 @@ def div(input: Tensor, other: Tensor, *, rounding_mode: str | None = None) -> Te
     """`input / other`; integers give the default float unless rounded.
 
     Args:
+        input: the dividend.
+        other: the divisor.
         rounding_mode: None for true division, "trunc" towards zero, "floor" towards minus infinity.
 
     Raises:
@@ -208,9 +210,11 @@ defvjp(p.pow, input=_pow_input, exponent=_pow_exponent)
 @op
 def float_power(input: Tensor, exponent: Tensor) -> Tensor:
     """`input ** exponent` in float64."""
-    return pow(
-        *[call1(p.cast, x, (float64,)) if isinstance(x, TensorBase) else x for x in (input, exponent)]
-    )
+    return pow(_double(input), _double(exponent))
+
+
+def _double(x: Tensor) -> Tensor:
+    return call1(p.cast, x, (float64,)) if isinstance(x, TensorBase) else float(x)
 
 
 @op
@@ -359,10 +363,7 @@ def _lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
 @op
 def lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """`input + weight * (end - input)`.
-
-    Args:
-        weight: a number or a tensor.
+    """`input + weight * (end - input)`, with a number or a tensor as weight.
 
     Raises:
         NotImplementedError: the tensors are not floating-point ones.
@@ -370,11 +371,12 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """
     kind = float_dtype("lerp", input)
     for name, x in (("end", end), ("weight", weight)):
-        if isinstance(x, TensorBase) and x._aval.dtype is not kind:
-            if name == "end" or x._aval.ndim:
-                raise RuntimeError(
-                    f"expected dtype {kind.name} for `{name}` but got dtype {x._aval.dtype.name}"
-                )
+        if not isinstance(x, TensorBase) or x._aval.dtype is kind:
+            continue
+        if name == "end" or x._aval.ndim:  # a 0-dim weight is like a number
+            raise RuntimeError(
+                f"expected dtype {kind.name} for `{name}` but got dtype {x._aval.dtype.name}"
+            )
     return _lerp(input, end, weight)
 
 

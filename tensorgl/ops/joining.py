@@ -74,12 +74,13 @@ def cat(tensors: Tensors, dim: int = 0) -> Tensor:
         if not shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {k}) cannot be concatenated")
         if shape == (0,):
-            kept = tuple(t for t in tensors if t._aval.shape != (0,)) or tensors[:1]
+            kept = tuple(t for t in tensors if t._aval.shape != (0,)) or tensors
     d = wrap_dim(dim, kept[0]._aval.ndim)
     if any(t._aval.ndim != kept[0]._aval.ndim for t in kept):
         d = 0  # the primitive says which tensor is wrong
     sizes = tuple(t._aval.shape[d] for t in kept)
-    return calln(p.cat, kept, (d, sizes))
+    out = calln(p.cat, kept, (d, sizes))
+    return out if kept is tensors else out.to(p.core.promote(tuple(t._aval for t in tensors)))
 
 
 def _cat_part(g: Tensor, i: int, dim: int, sizes: Shape) -> Tensor:
@@ -323,7 +324,7 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of all places along `dim`, each without that dim."""
     if input.ndim == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     k = wrap_dim(dim, input.ndim)
     out = tuple(
         call_view(p.narrow, input, (k, 1, True), j) for j in range(input._aval.shape[k])
@@ -346,13 +347,11 @@ def repeat(input: Tensor, *repeats: int | Shape) -> Tensor:
     if min(counts, default=0) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension: {list(counts)}")
     shape = (1,) * lead + shape
-    if all(n == 1 for n in counts):
-        return clone(reshape(input, shape))
     apart = expand(
         reshape(input, tuple(m for n in shape for m in (1, n))),
         tuple(m for c, n in zip(counts, shape, strict=True) for m in (c, n)),
     )
-    return reshape(apart, tuple(c * n for c, n in zip(counts, shape, strict=True)))
+    return reshape(clone(apart), tuple(c * n for c, n in zip(counts, shape, strict=True)))
 
 
 @op
@@ -388,7 +387,7 @@ def repeat_interleave(
     if repeats < 0:
         raise RuntimeError("Repeats must be non-negative")
     apart = expand(unsqueeze(x, k + 1), (*shape[: k + 1], repeats, *shape[k + 1 :]))
-    return reshape(apart, (*shape[:k], shape[k] * repeats, *shape[k + 1 :]))
+    return reshape(clone(apart), (*shape[:k], shape[k] * repeats, *shape[k + 1 :]))
 
 
 def _places(counts: Any, size: int | None, like: Tensor) -> Tensor:
@@ -420,7 +419,9 @@ def roll(input: Tensor, shifts: int | Shape, dims: int | Shape | None = None) ->
     out = input
     for amount, dim in zip(amounts, along, strict=True):
         k = wrap_dim(dim, input.ndim)
-        n = out._aval.shape[k] if out.ndim else 1
+        if input.ndim == 0:
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        n = out._aval.shape[k]
         cut = -amount % n if n else 0
         if cut:
             first = call_view(p.narrow, out, (k, cut, False), 0)
@@ -475,7 +476,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return call_view(p.narrow, input, (0, 0, False), 0)
+        return source(p.full, (0,), ((0,), input._aval.dtype), input._aval.device)
     n = input._aval.shape[0]
     along = source(p.arange, (0, 1), (n, dtypes.int64), input._aval.device)
     places = [reshape(along, (n, *(1,) * (r - 1 - k))) for k in range(r)]

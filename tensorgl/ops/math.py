@@ -75,7 +75,7 @@ defvjp(p.rsqrt, input=lambda g, out: -0.5 * g * pow(out, 3))
 
 @op
 def exp(input: Tensor) -> Tensor:
-    """e to the power of `input`."""
+    """The exponential function."""
     return call1(p.exp, input)
 
 

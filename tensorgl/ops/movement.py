@@ -227,6 +227,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Shape) -> Tensor:
     """A view with `dim` split into dims of these sizes, of which one may be -1."""
     k = wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     shape, parts = tuple(input._aval.shape), as_shape((sizes,))
     if not parts:
         raise RuntimeError("unflatten: sizes must be non-empty")
@@ -311,12 +313,12 @@ def t(input: Tensor) -> Tensor:
 @op
 def adjoint(input: Tensor) -> Tensor:
     """A view with the last two dims swapped."""
-    if input.ndim < 2:
+    if input.ndim == 1:
         raise RuntimeError(
             "tensor.adjoint() is only supported on matrices or batches of matrices. Got "
             f"{input.ndim}-D tensor."
         )
-    return transpose(input, -2, -1)
+    return transpose(input, -2, -1) if input.ndim else t(input)
 
 
 @op

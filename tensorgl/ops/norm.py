@@ -42,7 +42,7 @@ def _norm_backward(
     zero = eq(input, 0)
     size = where(zero, 1, abs(input))
     slope = where(zero, 0, sign(input) * pow(size, ord - 1))
-    scale = pow(out, 1 - ord) if ord < 1 else pow(nonzero, ord - 1) ** -1
+    scale = pow(out, 1 - ord) if ord < 1 else 1 / pow(nonzero, ord - 1)
     return slope * g * scale
 
 

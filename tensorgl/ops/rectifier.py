@@ -1,4 +1,4 @@
-"""Activations that are straight lines between kinks: relu and its kin. Gradients at kinks are PyTorch's."""
+"""Activations of straight pieces: relu and its kin. Gradients at their kinks are PyTorch's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tensorgl.ops.arithmetic import maximum, minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import reshape
 from tensorgl.ops.sampling import uniform
-from tensorgl.ops.support import computes_in_single, float_only, overwrite
+from tensorgl.ops.support import computes_in_single, dtype_of, float_only, overwrite
 
 __all__ = [
     "hardshrink",
@@ -41,8 +41,7 @@ def _relu(input: Tensor) -> Tensor:
 @op
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """`max(0, input)`; the gradient at 0 is 0."""
-    if input.dtype.category == 0:
-        raise RuntimeError("relu: not implemented for bool tensors; cast with .float()")
+    dtype_of("relu", input)
     return relu_(input) if inplace else _relu(input)
 
 
@@ -74,9 +73,7 @@ def hardtanh(
         raise ValueError(
             f"hardtanh: min_val cannot be greater than max_val, given {min_val} and {max_val}"
         )
-    kind = input.dtype
-    if kind.category == 0:
-        raise RuntimeError("hardtanh: not implemented for bool tensors; cast with .float()")
+    kind = dtype_of("hardtanh", input)
     if not kind.is_floating_point:
         min_val, max_val = int(min_val), int(max_val)
         if not kind.is_signed and min_val < 0:
@@ -217,6 +214,8 @@ def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
 @op
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """`input` where it is above `threshold`, else `value`."""
+    if not dtype_of("threshold", input).is_floating_point:
+        threshold, value = int(threshold), int(value)
     if inplace:
         return overwrite(input, _threshold, threshold, value)
     return _threshold(input, threshold, value)
@@ -224,7 +223,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """In-place `threshold`."""
-    return overwrite(input, _threshold, threshold, value)
+    return globals()['threshold'](input, threshold, value, True)
 
 
 def _outside(g: Tensor, input: Tensor, lambd: float) -> Tensor:

@@ -156,11 +156,10 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     Raises:
         RuntimeError: the dtypes differ.
     """
-    zero, positive = eq(input, 0), gt(input, 0)
-    out = where(zero, values, call1(p.cast, positive, (input._aval.dtype,)))
-    if out._aval.dtype is not input._aval.dtype:
+    positive = gt(input, 0)
+    if values.dtype is not input.dtype:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
-    return out
+    return where(eq(input, 0), values, call1(p.cast, positive, (input.dtype,)))
 
 
 @op

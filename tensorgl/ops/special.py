@@ -137,4 +137,4 @@ def _xlogy_input(g: Tensor, input: Tensor, other: Tensor) -> Tensor:
 @differentiable(input=_xlogy_input, other=lambda g, input, other: g * input / other)
 def xlogy(input: Tensor, other: Tensor) -> Tensor:
     """`input * log(other)`, and 0 where `input` is 0 and `other` is not NaN."""
-    return where((input == 0) & (other == other), 0, input * _log_of(other))  # noqa: PLR0124
+    return where((input == 0) & (other == other), 0, input * _log_of(other))

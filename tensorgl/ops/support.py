@@ -1,4 +1,4 @@
-"""What the ops of neural networks share: half precision, in-place forms, the reductions of losses."""
+"""What neural-network ops share: dtype checks, half precision, in-place forms, loss reductions."""
 
 from __future__ import annotations
 
@@ -10,22 +10,30 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import mode
 from tensorgl.avals import device
 from tensorgl.dispatch import call1, inplace, source
-from tensorgl.dtypes import float16, float32, int64
+from tensorgl.dtypes import bool as bool_
+from tensorgl.dtypes import dtype, float16, float32, int64
 from tensorgl.ops.movement import clone
 from tensorgl.ops.reduction import mean, sum
 
-__all__ = ["computes_in_single", "float_only", "overwrite", "positions", "reduced"]
+__all__ = [
+    "computes_in_single",
+    "dtype_of",
+    "float_only",
+    "overwrite",
+    "positions",
+    "reduced",
+]
 
 Tensor = Any
 Op = Callable[..., Any]
 
 
-def float_only(name: str, input: Tensor) -> None:
-    """Reject what is no floating-point tensor.
+def dtype_of(name: str, input: Tensor) -> dtype:
+    """The dtype of a tensor that must not be of bools.
 
     Raises:
         TypeError: it is no tensor.
-        NotImplementedError: its dtype is an integer or bool; PyTorch has no such kernel either.
+        NotImplementedError: it is of bools; PyTorch has no such kernel either.
     """
     try:
         kind = input._aval.dtype
@@ -33,6 +41,14 @@ def float_only(name: str, input: Tensor) -> None:
         raise TypeError(
             f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
         ) from None
+    if kind is bool_:
+        raise NotImplementedError(f"{name}: not implemented for 'Bool'; cast the input with .float()")
+    return kind
+
+
+def float_only(name: str, input: Tensor) -> None:
+    """Reject what is no floating-point tensor, as `dtype_of` does."""
+    kind = dtype_of(name, input)
     if not kind.is_floating_point:
         raise NotImplementedError(
             f"{name}: not implemented for '{kind.title}'; cast the input with .float()"

@@ -6,15 +6,15 @@ Half precision computes in single, as PyTorch does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from tensorgl.avals import Aval
+from tensorgl.backends.numpy import depthwise
 from tensorgl.backends.numpy.kernels import Kernel, factory
-from tensorgl.backends.numpy.windows import Pairs, Shape, Windows
+from tensorgl.backends.numpy.windows import Windows
 
 __all__: list[str] = []
 
@@ -24,7 +24,8 @@ Algorithm = Callable[[Any, Any, Windows], Any]
 @factory
 def conv(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     x, w = avals
-    return _bound(_forward, _depthwise_forward, Windows(x.shape, w.shape, out.shape[2:], *params))
+    at = Windows(x.shape, w.shape, out.shape[2:], *params)
+    return _bound(_forward, depthwise.forward, at)
 
 
 @factory
@@ -38,21 +39,22 @@ def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> K
     if set(stride) == {1} and min(map(min, mirrored)) >= 0 and outputs <= 2 * inputs:
         shape = (inputs * groups, outputs, *w.shape[2:])
         at = Windows(g.shape, shape, out.shape[2:], stride, mirrored, dilation, groups)
-        forward = _bound(_forward, _depthwise_forward, at)
+        forward = _bound(_forward, depthwise.forward, at)
         return lambda g, w: forward(g, _mirrored(w, groups))
     at = Windows(out.shape, w.shape, g.shape[2:], stride, padding, dilation, groups)
-    return _bound(_backward_input, _depthwise_backward_input, at)
+    return _bound(_backward_input, depthwise.backward_input, at)
 
 
 @factory
 def conv_weight(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     g, x = avals
     at = Windows(x.shape, out.shape, g.shape[2:], *params[1:])
-    return _bound(_backward_weight, _depthwise_backward_weight, at)
+    return _bound(_backward_weight, depthwise.backward_weight, at)
 
 
-def _bound(general: Algorithm, depthwise: Algorithm, at: Windows) -> Kernel:
-    run = depthwise if at.groups > 1 and at.channels == 1 else general
+def _bound(general: Algorithm, single: Algorithm, at: Windows) -> Kernel:
+    """The algorithm for a shape: `single` for one channel a group."""
+    run = single if at.groups > 1 and at.channels == 1 else general
 
     def kernel(a: Any, b: Any) -> Any:
         if a.dtype == np.float16:
@@ -82,13 +84,15 @@ def _merged(g: Any, at: Windows) -> Any:
 
 def _forward(x: Any, w: Any, at: Windows) -> Any:
     weight = at.matrix(w)
+    if at.channels_last:
+        weight = np.ascontiguousarray(weight.swapaxes(1, 2))
     out = np.empty((len(x), at.groups * at.outputs, *at.positions), x.dtype)
     grouped = _grouped(out, at)
     for images in at.images():
         for place, windows in at.blocks(at.of(x[images])):
             target, columns = grouped[images, ..., place], at.columns(windows)
             if at.channels_last:
-                product = columns @ weight.swapaxes(1, 2)
+                product = columns @ weight
                 product = product.reshape(at.groups, len(target), -1, at.outputs)
                 target[...] = product.transpose(1, 0, 3, 2)
             else:
@@ -97,7 +101,7 @@ def _forward(x: Any, w: Any, at: Windows) -> Any:
 
 
 def _backward_input(g: Any, w: Any, at: Windows) -> Any:
-    """The gradients of columns, added up tap by tap."""
+    """The gradients of columns, added up tap by tap: no two positions of a tap share an element."""
     weight, g = at.matrix(w), _grouped(g, at)
     out = np.empty((len(g), at.groups * at.channels, *at.size), g.dtype)
     for images in at.images():
@@ -126,60 +130,4 @@ def _backward_weight(g: Any, x: Any, at: Windows) -> Any:
                 total += _merged(part, at) @ columns
             else:
                 total += (part @ columns.swapaxes(2, 3)).sum(0)
-    return at.weight(total)
-
-
-# One channel a group leaves nothing for BLAS to do: a sum over taps of shifted and scaled images.
-
-
-def _scales(w: Any, at: Windows) -> Any:
-    """The weight's part at each tap, (groups, outputs, 1, ...), as a list."""
-    flat = w.reshape(at.groups, at.outputs, -1)
-    ones = (1,) * len(at.positions)
-    return [flat[..., k].reshape(at.groups, at.outputs, *ones) for k in range(at.depth)]
-
-
-def _depthwise_forward(x: Any, w: Any, at: Windows) -> Any:
-    scales = _scales(w, at)
-    out = np.empty((len(x), at.groups * at.outputs, *at.positions), x.dtype)
-    grouped = _grouped(out, at)
-    for images in at.images():
-        for place, windows in at.blocks(at.of(x[images])):
-            target = _unflattened(grouped[images, ..., place], at)
-            np.multiply(windows[at.taps[0]], scales[0], out=target)
-            product = np.empty(target.shape, x.dtype)
-            for tap, scale in zip(at.taps[1:], scales[1:], strict=True):
-                target += np.multiply(windows[tap], scale, out=product)
-    return out
-
-
-def _unflattened(part: Any, at: Windows) -> Any:
-    """Some rows of a grouped result as (images, groups, outputs, *positions)."""
-    return part.reshape(*part.shape[:3], -1, *at.positions[1:])
-
-
-def _depthwise_backward_input(g: Any, w: Any, at: Windows) -> Any:
-    scales, g = _scales(w, at), _grouped(g, at)
-    out = np.empty((len(g), at.groups, *at.size), g.dtype)
-    for images in at.images():
-        target = out[images]
-        padded = at.zeros(len(target), g.dtype)
-        for place, windows in at.blocks(at.over(padded)):
-            part = _unflattened(g[images, ..., place], at)
-            for tap, scale in zip(at.taps, scales, strict=True):
-                product = part * scale
-                windows[tap] += product if at.outputs == 1 else product.sum(2, keepdims=True)
-        target[...] = padded[at.inner]
-    return out
-
-
-def _depthwise_backward_weight(g: Any, x: Any, at: Windows) -> Any:
-    g = _grouped(g, at)
-    total = np.zeros((at.groups, at.outputs, at.depth), g.dtype)
-    for images in at.images():
-        for place, windows in at.blocks(at.of(x[images])):
-            part = _unflattened(g[images, ..., place], at)
-            summed = (0, *range(3, part.ndim))
-            for k, tap in enumerate(at.taps):
-                total[..., k] += (part * windows[tap]).sum(summed)
     return at.weight(total)

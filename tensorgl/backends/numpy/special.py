@@ -344,9 +344,7 @@ def polygamma(x: Any, n: int) -> Any:
     rest = ~positive
     y, z = y[rest], x[rest]
     reflected = sign * y - np.pi * _cotangent_derivative(n, z)
-    if n == 0:  # the pole at 0 has a sign, those of the negative integers have none
-        pole = np.where(z == 0, -np.copysign(np.inf, z), np.nan)
-    else:
-        pole = np.full_like(z, -sign * np.inf)
+    # digamma has a sign at the pole at 0, and none at those of the negative integers.
+    pole = np.where(z == 0, -np.copysign(np.inf, z), np.nan) if n == 0 else -sign * np.inf
     out[rest] = np.where(z == np.floor(z), pole, reflected)
     return out

@@ -65,7 +65,8 @@ class Windows:
         nd = len(positions)
         self._order = (1, 0, *range(3 + nd, 3 + 2 * nd), *range(3, 3 + nd), 2)
         self._back = tuple(self._order.index(k) for k in range(3 + 2 * nd))
-        area, column = prod(positions), max(groups * self.depth, 1)
+        depthwise = groups > 1 and self.channels == 1
+        area, column = prod(positions), groups * (1 if depthwise else max(self.depth, 1))
         step = BLOCK // (column * area)
         self._step = max(min(step, POSITIONS // area) if self.channels_last else step, 1)
         self._row = prod(positions[1:])
@@ -123,12 +124,12 @@ class Windows:
 
     def matrix(self, w: Any) -> Any:
         """The weight as (groups, outputs, depth), in the order of the columns."""
-        w = w.reshape(self.groups, self.outputs, self.channels, -1)
+        w = w.reshape(self.groups, self.outputs, self.channels, prod(self.kernel))
         return (w.swapaxes(2, 3) if self.channels_last else w).reshape(*w.shape[:2], self.depth)
 
     def weight(self, matrix: Any) -> Any:
         """The inverse of `matrix`."""
         if self.channels_last:
-            shape = (self.groups, self.outputs, -1, self.channels)
+            shape = (self.groups, self.outputs, prod(self.kernel), self.channels)
             matrix = matrix.reshape(shape).swapaxes(2, 3)
         return matrix.reshape(self.groups * self.outputs, self.channels, *self.kernel)

@@ -51,8 +51,8 @@ class PackedSequence(_Packed):
             raise ValueError("PackedSequence: expected batch_sizes, given None")
         if batch_sizes.device.type != "cpu":
             raise ValueError(
-                "batch_sizes should always be on CPU. Instances of PackedSequence should be created "
-                "by functions like pack_sequence and pack_padded_sequence in nn.utils.rnn"
+                "batch_sizes should always be on CPU. Instances of PackedSequence should be "
+                "created by functions like pack_sequence and pack_padded_sequence in nn.utils.rnn"
             )
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
@@ -103,15 +103,13 @@ def pack_padded_sequence(
     batch_first: bool = False,
     enforce_sorted: bool = True,
 ) -> PackedSequence:
-    """Pack sequences (T, N, *) of which number n has its first `lengths[n]` steps.
+    """Pack sequences (T, N, *), or (N, T, *) with `batch_first`, of `lengths[n]` steps each.
 
-    Args:
-        batch_first: `input` is (N, T, *).
-        enforce_sorted: expect the longest first; else they are sorted here, and sorted back by
-            `pad_packed_sequence`.
+    With `enforce_sorted` the longest must come first; else they are sorted here, and sorted back by
+    `pad_packed_sequence`.
 
     Raises:
-        RuntimeError: the lengths do not fit, are not positive, or not sorted although they should be.
+        RuntimeError: the lengths do not fit, are not positive, or are not sorted but should be.
     """
     if isinstance(lengths, Tensor):
         counts = lengths.cpu().to(int64)
@@ -133,8 +131,8 @@ def pack_padded_sequence(
     sizes = counts.tolist()
     if not sizes or sizes[-1] <= 0:
         raise RuntimeError(
-            "Length of all samples has to be greater than 0, but found an element in 'lengths' that "
-            "is <= 0"
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' "
+            "that is <= 0"
         )
     if sizes != sorted(sizes, reverse=True):
         raise RuntimeError(
@@ -160,8 +158,7 @@ def pad_packed_sequence(
 ) -> tuple[Tensor, Tensor]:
     """The inverse of `pack_padded_sequence`: the padded tensor, and the lengths.
 
-    Args:
-        total_length: pad to this length instead of the longest sequence's.
+    It is padded to `total_length`, or to the longest sequence's length.
     """
     data, batch_sizes, _, inverse = sequence
     longest, batch = batch_sizes.numel(), int(batch_sizes[0])
