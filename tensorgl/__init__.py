@@ -3,7 +3,14 @@
 from tensorgl import autograd as autograd
 from tensorgl import errors as errors
 from tensorgl import return_types as return_types
-from tensorgl.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
+from tensorgl.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tensorgl.avals import Size, device
 from tensorgl.creation import *
 from tensorgl.dtypes import *
@@ -52,6 +59,7 @@ from tensorgl.ops.sorting import *
 from tensorgl.ops.special import *
 from tensorgl.ops.statistics import *
 from tensorgl.ops.unique import *
+from tensorgl.printing import set_printoptions
 from tensorgl.random import *
 from tensorgl.tensor import Tensor
 from tensorgl.values import *

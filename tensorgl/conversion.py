@@ -55,6 +55,13 @@ class ConversionMethods(AutogradMethods):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __array_wrap__(
+        self, array: Any, context: Any = None, return_scalar: bool = False
+    ) -> Tensor:
+        """What numpy's functions give for a tensor is a tensor."""
+        kind = dtypes.BY_NAME.get(array.dtype.name)
+        return array if kind is None else dispatch.from_host(array, kind, device("cpu"))
+
     def __dlpack__(self, **options: Any) -> Any:
         """A DLPack capsule of the memory, for the `from_dlpack` of another library."""
         if self._requires_grad:
@@ -152,7 +159,9 @@ class ConversionMethods(AutogradMethods):
         if isinstance(dtype, str):
             named = _TYPE_NAMES.get(dtype.rpartition(".")[2])
             if named is None:
-                raise ValueError(f"invalid type: '{dtype}'; expected one of {', '.join(_TYPE_NAMES)}")
+                raise ValueError(
+                    f"invalid type: '{dtype}'; expected one of {', '.join(_TYPE_NAMES)}"
+                )
             dtype = named
         if not isinstance(dtype, dtypes.dtype):
             raise ValueError(f"invalid type: {dtype!r}; expected a dtype")

@@ -45,8 +45,10 @@ def as_size(name: str, sizes: tuple[Any, ...], size: Any = None) -> Shape:
     """
     if size is not None:
         sizes = (size,)
+    elif len(sizes) == 1 and isinstance(sizes[0], Tensor):
+        sizes = (sizes[0].__index__(),)
     elif not sizes:
-        raise TypeError(f"{name}() missing 1 required positional arguments: \"size\"")
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
     try:
         shape = as_shape(sizes)
     except (AttributeError, TypeError):
@@ -59,7 +61,9 @@ def as_size(name: str, sizes: tuple[Any, ...], size: Any = None) -> Shape:
     return shape
 
 
-def _filled(shape: Shape, value: Any, kind: dtype_type, place: Place, requires_grad: bool) -> Tensor:
+def _filled(
+    shape: Shape, value: Any, kind: dtype_type, place: Place, requires_grad: bool
+) -> Tensor:
     out = dispatch.source(p.full, (value,), (shape, kind), as_device(place))
     return as_leaf(out, requires_grad)
 

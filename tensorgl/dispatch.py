@@ -35,6 +35,7 @@ __all__ = [
     "inplace",
     "op",
     "registry",
+    "rewrite_history",
     "set_tensor_type",
     "source",
     "to_host",
@@ -343,11 +344,12 @@ def inplace(target: Any, value: Any) -> Any:
         memory = target._memory = Memory()
     memory.version += 1
     if historic:
-        _rewrite_history(target, base, value, memory)
+        rewrite_history(target, base, value, memory)
     return target
 
 
-def _rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None:
+def rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None:
+    """Make `value` the history of `target`, and of what shows its base's memory, after a write."""
     if base is None:
         if value._requires_grad:
             target._node = value._node or Node(_identity, (value,), (), (), target._aval)
@@ -489,7 +491,7 @@ def _cleared(base: Any, view: Any, strides: tuple[int, ...]) -> Any:
 
 
 _copy_slices = Vjp(
-    "copy_slices",
+    "CopySlices",
     ("base", "value", "view", "strides"),
     (),
     {

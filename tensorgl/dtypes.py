@@ -45,7 +45,12 @@ class dtype:
     __slots__ = ("category", "is_floating_point", "is_signed", "itemsize", "name", "title", "weak")
 
     def __init__(
-        self, name: str, title: str, category: builtins.int, itemsize: builtins.int, weak: builtins.bool = False
+        self,
+        name: str,
+        title: str,
+        category: builtins.int,
+        itemsize: builtins.int,
+        weak: builtins.bool = False,
     ) -> None:
         self.name: Final = name
         self.title: Final = title  # as PyTorch's messages spell it: "Float", "Long"
@@ -104,9 +109,7 @@ def set_default_dtype(d: dtype) -> None:
     """Make `d`, a floating-point dtype, the dtype of new floating-point tensors."""
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(
-            f"only floating-point types are supported as the default type, given {d!r}"
-        )
+        raise TypeError(f"only floating-point types are supported as the default type, given {d!r}")
     _default = d
     for forget in on_default_change:
         forget()
@@ -204,7 +207,9 @@ class iinfo:
 
     def __init__(self, d: dtype) -> None:
         if d.category != INT:
-            raise TypeError(f"iinfo() requires an integer input type, given {d}; use finfo for floats")
+            raise TypeError(
+                f"iinfo() requires an integer input type, given {d}; use finfo for floats"
+            )
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.min = -(1 << (self.bits - 1)) if d.is_signed else 0

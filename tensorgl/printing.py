@@ -162,9 +162,7 @@ def _facts(x: Any) -> list[str]:
     default = dtypes.get_default_dtype()
     if x.device.type == "meta" or (x.numel() == 0 and x.ndim != 1):
         facts.append(f"size={tuple(x.shape)}")
-    if x.dtype is not default and (
-        x.numel() == 0 or x.dtype not in (dtypes.int64, dtypes.bool)
-    ):
+    if x.dtype is not default and (x.numel() == 0 or x.dtype not in (dtypes.int64, dtypes.bool)):
         facts.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
         facts.append(f"grad_fn={x.grad_fn}")

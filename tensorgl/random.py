@@ -129,7 +129,9 @@ def randint(
     if high is None or not hasattr(high, "__index__"):
         low, high, size = 0, low, high if size is None else size
     if not isinstance(size, Sequence):
-        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+        raise TypeError(
+            f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}"
+        )
     shape = as_size("randint", (size,))
     kind = as_dtype(dtype) or dtypes.int64
     return as_leaf(_integers(low, high, shape, kind, device, generator), requires_grad)
@@ -256,7 +258,9 @@ def bernoulli(
     if p is not None:
         return _bernoulli(input, p, generator)
     if not input.dtype.is_floating_point:
-        raise RuntimeError(f"bernoulli: expected probabilities of a float dtype, given {input.dtype}")
+        raise NotImplementedError(
+            f"bernoulli: expected probabilities of a float dtype, given {input.dtype}"
+        )
     return _bernoulli(input, input.detach(), generator)
 
 
@@ -393,9 +397,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     return dispatch.inplace(self, _bernoulli(self, p, generator))
 
 
-def exponential_(
-    self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None
-) -> Tensor:
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of density lambd * exp(-lambd * x), x >= 0."""
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")

@@ -71,6 +71,8 @@ class Tensor(Operators, ConversionMethods):
         """The number of dims."""
         return self._aval.ndim
 
+    ndimension = dim
+
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its size along `dim`."""
         return self.shape if dim is None else self.shape[ops.movement.wrap_dim(dim, self.ndim)]
@@ -78,6 +80,8 @@ class Tensor(Operators, ConversionMethods):
     def numel(self) -> int:
         """The number of elements."""
         return self._aval.size
+
+    nelement = numel
 
     def element_size(self) -> int:
         """Bytes an element takes."""
@@ -103,6 +107,14 @@ class Tensor(Operators, ConversionMethods):
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
         return self._aval.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """False: no dtype is complex."""
+        return False
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative values."""
+        return self._aval.dtype.is_signed
 
     def __len__(self) -> int:
         if self.ndim == 0:

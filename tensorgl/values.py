@@ -23,7 +23,9 @@ __all__ = [
     "from_dlpack",
     "from_numpy",
     "frombuffer",
+    "is_complex",
     "is_floating_point",
+    "is_nonzero",
     "is_tensor",
     "numel",
     "result_type",
@@ -320,6 +322,16 @@ def is_tensor(obj: Any) -> bool:
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype of a tensor is a floating-point one."""
     return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> bool:
+    """False: no dtype is complex."""
+    return False
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element of a tensor differs from 0."""
+    return bool(input)
 
 
 def numel(input: Tensor) -> int:

@@ -36,6 +36,7 @@ def run_backward(
     retain_graph: bool,
     create_graph: bool,
     accumulate: bool,
+    hooked: bool = True,
 ) -> dict[int, Any]:
     """Send `gradients` from `roots` back through the graph.
 
@@ -46,6 +47,7 @@ def run_backward(
         retain_graph: keep what was saved.
         create_graph: record what the rules compute.
         accumulate: add the gradients of the leaves to their `grad`.
+        hooked: run the hooks of the targets.
 
     Returns:
         The gradient of each target by `id`.
@@ -85,9 +87,10 @@ def run_backward(
         while heap:
             _, node = heappop(heap)
             g = pending.pop(id(node))
-            if node.hooks:
+            target = wanted is not None and id(node) in wanted
+            if node.hooks and (hooked or not target):
                 g = _run_hooks(node.hooks, g)
-            if wanted is not None and id(node) in wanted:
+            if target:
                 found[id(node)] = g
             if through is not None and id(node) not in through:
                 continue
@@ -109,12 +112,15 @@ def run_backward(
                 send(edge, part)
         for leaf in leaves:
             g = pending.pop(id(leaf))
-            if leaf._hooks:
+            if leaf._hooks and hooked:
                 g = _run_hooks(leaf._hooks, g)
             if wanted is not None:
                 found[id(leaf)] = g
             if accumulate:
                 leaf._accumulate_grad(g)
+                for hook in tuple((leaf._hooks or {}).values()):
+                    if isinstance(hook, PostHook):
+                        hook.call(leaf)
     finally:
         mode.grad = previous
     return found
@@ -307,8 +313,10 @@ def grad(
         found = run_backward(roots, gradients, edges, retain, create_graph, accumulate=False)
         return [found.get(id(edge)) for edge in edges]
 
-    results = _batched(run, _as_tuple(grad_outputs), retain) if is_grads_batched else run(
-        grad_outputs, retain
+    results = (
+        _batched(run, _as_tuple(grad_outputs), retain)
+        if is_grads_batched
+        else run(grad_outputs, retain)
     )
     for k, (t, g) in enumerate(zip(wanted, results, strict=True)):
         if g is None and not allow_unused:

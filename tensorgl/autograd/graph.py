@@ -102,6 +102,15 @@ FREED = (
 )
 
 
+def revived(data: Any, memory: Memory, version: int, aval: Any, node: Node | None) -> Any:
+    """The saved result of a call as a tensor with that history (None: it has none)."""
+    check_version(aval, memory, version)
+    out = make_tensor(data, aval)
+    out._memory = memory
+    out._node, out._requires_grad = node, node is not None
+    return out
+
+
 class Vjp:
     """The gradient rules of one op: for each input, a function of `g` and of what it names.
 
@@ -193,7 +202,10 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name for the node: `MulBackward0`."""
-        return "".join(w.capitalize() for w in self.vjp.name.split("_")) + "Backward0"
+        name = self.vjp.name
+        if name[0].isupper():  # one that is no op's
+            return name
+        return "".join(w.capitalize() for w in name.split("_")) + "Backward0"
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"
@@ -255,20 +267,13 @@ class Node:
         value = self.saved[wanted]
         if isinstance(value, TensorBase) and value._memory is not None:
             expected = self.versions[wanted] if self.versions else 0
-            if value._memory.version != expected:
-                raise_stale(value._aval, value._memory.version, expected)
+            check_version(value._aval, value._memory, expected)
         return value
 
     def _output(self) -> Any:
         """The result of the call, as a tensor with this node as its history."""
         assert self.out is not None
-        data, memory, expected = self.out
-        if memory.version != expected:
-            raise_stale(self._aval, memory.version, expected)
-        out = make_tensor(data, self._aval)
-        out._memory = memory
-        out._node, out._requires_grad = self, True
-        return out
+        return revived(*self.out, self._aval, self)
 
 
 class MultiNode(Node):
@@ -306,16 +311,7 @@ class MultiNode(Node):
         super().release()
 
     def _output(self) -> Any:
-        results = []
-        for data, memory, expected, aval, part in self.outs:
-            if memory.version != expected:
-                raise_stale(aval, memory.version, expected)
-            out = make_tensor(data, aval)
-            out._memory = memory
-            if part is not None:
-                out._node, out._requires_grad = part, True
-            results.append(out)
-        return tuple(results)
+        return tuple(revived(*out) for out in self.outs)
 
 
 _part = Vjp("part", (), (), {})
@@ -403,10 +399,13 @@ def share(g: TensorBase) -> None:
         g._memory = Memory()
 
 
-def raise_stale(aval: Any, version: int, expected: int) -> None:
-    raise RuntimeError(
-        "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [tensorgl.{aval.dtype.title}Tensor {list(aval.shape)}] is at version "
-        f"{version}; expected version {expected} instead. Hint: write to a clone, or use the "
-        "out-of-place form of the op."
-    )
+def check_version(aval: Any, memory: Memory | None, expected: int) -> None:
+    """Raise PyTorch's error if a saved tensor was written to since it was at version `expected`."""
+    version = 0 if memory is None else memory.version
+    if version != expected:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: [tensorgl.{aval.dtype.title}Tensor {list(aval.shape)}] is at version "
+            f"{version}; expected version {expected} instead. Hint: write to a clone, or use the "
+            "out-of-place form of the op."
+        )

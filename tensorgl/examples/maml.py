@@ -16,7 +16,7 @@ from tqdm import trange
 import tensorgl as tg
 from tensorgl.nn import functional as F
 
-TASKS, POINTS, HIDDEN, INNER_RATE = 16, 10, 40, 0.02
+TASKS, POINTS, HIDDEN, INNER_RATE = 25, 10, 40, 0.01
 
 
 def start_weights() -> list[tg.Tensor]:
@@ -54,31 +54,31 @@ def sample(tasks: int) -> tuple[tg.Tensor, tg.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=8000)
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     tg.manual_seed(0)
     weights = start_weights()
-    optimizer = tg.optim.Adam(weights, lr=2e-3)
+    optimizer = tg.optim.Adam(weights, lr=1e-3)
     bar = trange(1, options.rounds + 1, desc="meta-training")
     for step in bar:
         height, phase = sample(TASKS)
         x = 10 * tg.rand(TASKS, 2 * POINTS, 1) - 5
         y = height * tg.sin(x + phase)
-        own = adapted(weights, x[:, :POINTS], y[:, :POINTS], steps=2)
+        own = adapted(weights, x[:, :POINTS], y[:, :POINTS], steps=1)
         loss = (network(own, x[:, POINTS:]) - y[:, POINTS:]).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 250 == 0:
-            bar.write(f"round {step}: error after two steps {loss.item():.3f}")
+        if step % 1000 == 0:
+            bar.write(f"round {step}: error after one step {loss.item():.3f}")
     height, phase = sample(100)
     x = 10 * tg.rand(100, POINTS, 1) - 5
     line = tg.linspace(-5, 5, 100).reshape(1, 100, 1).expand(100, -1, -1)
     truth = height * tg.sin(line + phase)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for steps in (0, 2, 10):
+    for steps in (0, 1, 10):
         own = adapted(weights, x, height * tg.sin(x + phase), steps)
         with tg.no_grad():
             guess = network(own, line)

@@ -56,7 +56,7 @@ def losses(model: VAE, images: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def main() -> None:
     data = digits()
     loader = DataLoader(data, batch_size=64, shuffle=True)
     model = VAE()
-    optimizer = tg.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer = tg.optim.Adam(model.parameters(), lr=1e-3)
     schedule = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
     bar = tqdm(range(1, options.epochs + 1), desc="training")
     for epoch in bar:
@@ -77,12 +77,13 @@ def main() -> None:
             total[0] += pixels.item() * len(images)
             total[1] += divergence.item() * len(images)
         schedule.step()
-        if epoch % 10 == 0 or epoch == options.epochs:
+        if epoch % 25 == 0 or epoch == options.epochs:
             a, b = (t / len(data) for t in total)
             bar.write(f"epoch {epoch}: reconstruction {a:.2f}, divergence {b:.2f} nats")
     with tg.no_grad():
         drawn = model.decoder(tg.randn(100, LATENT)).sigmoid()
-    grid = drawn.reshape(10, 10, 8, 8).permute(0, 2, 1, 3).reshape(80, 80)
+    framed = F.pad(drawn, (1, 1, 1, 1), value=0.3).reshape(10, 10, 10, 10)
+    grid = framed.permute(0, 2, 1, 3).reshape(100, 100)
     path = options.out / "vae-digits.png"
     plt.imsave(path, grid.repeat_interleave(6, 0).repeat_interleave(6, 1).numpy(), cmap="gray")
     print(f"a hundred new digits: {path}")

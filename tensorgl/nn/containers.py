@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index as as_index
 from typing import Any, Self
 
-from tensorgl.nn.module import Module, _indented
+from tensorgl.nn.describe import indented, typename
+from tensorgl.nn.module import Module
 from tensorgl.nn.parameter import Parameter
 from tensorgl.tensor import Tensor
 
@@ -163,7 +164,7 @@ class ModuleList(_Row):
                 end += 1
             n = end - k
             place = f"({k}): " if n == 1 else f"({k}-{end - 1}): {n} x "
-            lines.append("\n  " + _indented(place + texts[k]))
+            lines.append("\n  " + indented(place + texts[k]))
             k = end
         return f"{self._get_name()}({''.join(lines)}\n)" if lines else f"{self._get_name()}()"
 
@@ -248,25 +249,19 @@ def _as_parameter(value: Any) -> Any:
     return Parameter(value) if plain else value
 
 
-def _entry(value: Any) -> str:
-    """How a parameter container prints one of its entries."""
+def _entry(value: Any, kind: Callable[[Tensor], Any]) -> str:
+    """How a parameter container prints one of its entries; `kind` names a tensor's type."""
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     title = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(str(n) for n in value.shape)
-    return f"{title} containing: [{value.dtype} of size {size}]"
+    return f"{title} containing: [{kind(value)} of size {size}]"
 
 
 class _ParameterContainer(Module):
-    def _entries(self) -> Iterable[tuple[str, Any]]:
-        raise NotImplementedError
-
-    def extra_repr(self) -> str:
-        return "\n".join(f"  ({name}): {_entry(value)}" for name, value in self._entries())
-
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        return f"{self._get_name()}(\n{_indented(extra)}\n)" if extra else f"{self._get_name()}()"
+        return f"{self._get_name()}(\n  {indented(extra)}\n)" if extra else f"{self._get_name()}()"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(f"{self._get_name()} should not be called.")
@@ -315,8 +310,9 @@ class ParameterList(_ParameterContainer):
     def __iadd__(self, values: Iterable[Any]) -> Self:
         return self.extend(values)
 
-    def _entries(self) -> Iterable[tuple[str, Any]]:
-        return ((str(k), value) for k, value in enumerate(self))
+    def extra_repr(self) -> str:
+        entries = (_entry(value, lambda t: t.dtype) for value in self)
+        return "\n".join(f"  ({k}): {entry}" for k, entry in enumerate(entries))
 
 
 class ParameterDict(_ParameterContainer):
@@ -404,5 +400,5 @@ class ParameterDict(_ParameterContainer):
         """A dict of these names, each with `default`."""
         return ParameterDict((key, default) for key in keys)
 
-    def _entries(self) -> Iterable[tuple[str, Any]]:
-        return self.items()
+    def extra_repr(self) -> str:
+        return "\n".join(f"  ({key}): {_entry(value, typename)}" for key, value in self.items())

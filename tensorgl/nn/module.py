@@ -8,34 +8,15 @@ from typing import Any, Self
 
 from tensorgl.autograd import no_grad
 from tensorgl.autograd.graph import Handle
-from tensorgl.avals import device as device_type
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.dtypes import float16, float32, float64
+from tensorgl.nn.describe import destination, indented, member, typename
 from tensorgl.nn.hooks import Hooks, add_hook, call_with_hooks
 from tensorgl.nn.parameter import Buffer, Parameter
 from tensorgl.nn.state import IncompatibleKeys, load
 from tensorgl.tensor import Tensor
 
 __all__ = ["Module"]
-
-# The kinds of member in the order in which names are looked up, and what may be assigned to one.
-_KINDS = (
-    ("_parameters", "parameter", "tensorgl.nn.Parameter"),
-    ("_modules", "child module", "tensorgl.nn.Module"),
-    ("_buffers", "buffer", "tensorgl.nn.Buffer, tensorgl.Tensor"),
-)
-
-
-def _typename(x: Any) -> str:
-    if isinstance(x, Tensor):
-        return f"tensorgl.{x.dtype.title}Tensor"
-    kind = type(x)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-
-
-def _indented(text: str, spaces: int = 2) -> str:
-    """`text` with all lines but the first moved to the right."""
-    return text.replace("\n", "\n" + " " * spaces)
 
 
 class Module:
@@ -127,30 +108,25 @@ class Module:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            self._make_room(name, "_parameters", "parameters")
-            self.register_parameter(name, value)
-        elif isinstance(value, Module):
-            self._make_room(name, "_modules", "module")
-            self._modules[name] = value
-        elif isinstance(value, Buffer):
-            self._make_room(name, "_buffers", "buffer")
-            self.register_buffer(name, value, value.persistent)
-        else:
-            state = self.__dict__
-            for kind, title, expected in _KINDS:
-                if name in state.get(kind, ()):
-                    if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
-                        raise TypeError(
-                            f"cannot assign '{_typename(value)}' as {title} '{name}' "
-                            f"({expected} or None expected)"
-                        )
-                    state[kind][name] = value
-                    return
-            object.__setattr__(self, name, value)
+        state = self.__dict__
+        for kind, title, cls, expected in _KINDS:
+            if isinstance(value, cls):
+                self._make_room(name, kind, title)
+                self._adopt(name, value, kind)
+                return
+            if name in state.get(kind, ()):
+                if value is not None and not (cls is Buffer and isinstance(value, Tensor)):
+                    raise TypeError(
+                        f"cannot assign '{typename(value)}' as "
+                        f"{'child ' * (cls is Module)}{title} '{name}' "
+                        f"({expected} or None expected)"
+                    )
+                state[kind][name] = value
+                return
+        object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        for kind, _, _ in _KINDS:
+        for kind, *_ in _KINDS:
             if name in self.__dict__[kind]:
                 del self.__dict__[kind][name]
                 self._non_persistent_buffers_set.discard(name)
@@ -167,10 +143,18 @@ class Module:
         if kind not in state:
             raise AttributeError(f"cannot assign {title} before Module.__init__() call")
         state.pop(name, None)
-        for other, _, _ in _KINDS:
+        for other, *_ in _KINDS:
             if other != kind:
                 state[other].pop(name, None)
         self._non_persistent_buffers_set.discard(name)
+
+    def _adopt(self, name: str, value: Any, kind: str) -> None:
+        if kind == "_parameters":
+            self.register_parameter(name, value)
+        elif kind == "_buffers":
+            self.register_buffer(name, value, value.persistent)
+        else:
+            self._modules[name] = value
 
     def _check_name(self, name: Any, kind: str, title: str) -> None:
         if kind not in self.__dict__:
@@ -189,7 +173,7 @@ class Module:
         self._check_name(name, "_parameters", "parameter")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                f"cannot assign '{typename(param)}' object to parameter '{name}' "
                 "(tensorgl.nn.Parameter or None required)"
             )
         if param is not None and param.grad_fn is not None:
@@ -208,7 +192,7 @@ class Module:
         self._check_name(name, "_buffers", "buffer")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                 "(tensorgl Tensor or None required)"
             )
         self._buffers[name] = tensor
@@ -220,7 +204,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module; None reserves the name."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, "_modules", "module")
         self._modules[name] = module
 
@@ -232,7 +216,7 @@ class Module:
         """The module at a dotted path; this one for the empty path."""
         module = self
         for name in target.split(".") if target else ():
-            child = _get(module, name)
+            child = member(module, name)
             if not isinstance(child, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
             module = child
@@ -241,7 +225,7 @@ class Module:
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path."""
         path, _, name = target.rpartition(".")
-        parameter = _get(self.get_submodule(path), name)
+        parameter = member(self.get_submodule(path), name)
         if not isinstance(parameter, Parameter):
             raise AttributeError(f"`{name}` is not an nn.Parameter")
         return parameter
@@ -250,7 +234,7 @@ class Module:
         """The buffer at a dotted path."""
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        buffer = _get(module, name)
+        buffer = member(module, name)
         if name not in module._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
         return buffer
@@ -296,7 +280,7 @@ class Module:
         if recurse:
             owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
         for path, module in owners:
-            for name, value in module.__dict__[kind].items():
+            for name, value in getattr(module, kind).items():
                 if value is None or id(value) in seen:
                     continue
                 if remove_duplicate:
@@ -380,7 +364,7 @@ class Module:
         Raises:
             TypeError: the dtype is not a floating-point one.
         """
-        place, kind = _destination(*args, **kwargs)
+        place, kind = destination(*args, **kwargs)
         if kind is not None and not kind.is_floating_point:
             raise TypeError(
                 "nn.Module.to only accepts floating point or complex dtypes, but got desired "
@@ -474,30 +458,17 @@ class Module:
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
-        children = [f"({name}): {_indented(repr(m))}" for name, m in self._modules.items()]
+        children = [f"({name}): {indented(repr(m))}" for name, m in self._modules.items()]
         if not children and len(lines) <= 1:
             return f"{self._get_name()}({extra})"
         body = "".join(f"\n  {line}" for line in lines + children)
         return f"{self._get_name()}({body}\n)"
 
 
-def _get(module: Module, name: str) -> Any:
-    if not hasattr(module, name):
-        raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
-    return getattr(module, name)
-
-
-def _destination(
-    *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False
-) -> tuple[device_type | None, dtype_type | None]:
-    """The device and dtype that the arguments of `to` name."""
-    for a in args:
-        if isinstance(a, Tensor):
-            device, dtype = a.device, a.dtype
-        elif isinstance(a, dtype_type):
-            dtype = a
-        elif isinstance(a, str | device_type):
-            device = a
-        elif a is not None and not isinstance(a, bool):
-            raise TypeError(f"to(): expected a device, dtype or Tensor, given {type(a).__name__}")
-    return None if device is None else device_type(device), dtype
+# The kinds of member in the order in which an assignment is matched with them: where they are kept,
+# what messages call them, what is registered as one, and what else may be assigned in its place.
+_KINDS = (
+    ("_parameters", "parameter", Parameter, "tensorgl.nn.Parameter"),
+    ("_modules", "module", Module, "tensorgl.nn.Module"),
+    ("_buffers", "buffer", Buffer, "tensorgl.nn.Buffer, tensorgl.Tensor"),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorgl.autograd.graph import Memory
+from tensorgl.autograd.graph import share
 from tensorgl.creation import zeros
 from tensorgl.tensor import Tensor
 
@@ -17,9 +17,8 @@ def _share(tensor: Tensor, data: Tensor | None, owner: str) -> None:
         data = zeros(0)
     elif not isinstance(data, Tensor):
         raise TypeError(f"{owner}: expected a Tensor, given {type(data).__name__}")
-    if data._memory is None:
-        data._memory = Memory()
     Tensor.__init__(tensor, data._data, data._aval)
+    share(data)
     tensor._memory = data._memory
 
 
@@ -39,6 +38,9 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
+    def __copy__(self) -> Parameter:
+        return type(self)(self, self.requires_grad)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
@@ -56,6 +58,9 @@ class Buffer(Tensor):
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         _share(self, data, "Buffer")
         self.persistent = persistent
+
+    def __copy__(self) -> Buffer:
+        return type(self)(self, persistent=self.persistent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
         if id(self) not in memo:

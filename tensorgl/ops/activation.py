@@ -42,12 +42,12 @@ def _negative_part(input: Tensor) -> Tensor:
 @computes_in_single
 @differentiable(
     input=lambda g, input, rise, scale, rate: where(
-        input > 0, g * scale, g * (rise * rate) * (_negative_part(input) * rate).exp()
+        input <= 0, g * (rise * rate) * (_negative_part(input) * rate).exp(), g * scale
     )
 )
 def _elu(input: Tensor, rise: float, scale: float, rate: float) -> Tensor:
     """`scale * input` where positive, else `rise * (exp(rate * input) - 1)`."""
-    return where(input > 0, input * scale, (_negative_part(input) * rate).expm1() * rise)
+    return where(input <= 0, (_negative_part(input) * rate).expm1() * rise, input * scale)
 
 
 @op

@@ -9,7 +9,7 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op
 from tensorgl.dtypes import float64
-from tensorgl.ops.casting import float_dtype
+from tensorgl.ops.casting import dtype_of, float_dtype
 from tensorgl.ops.comparison import eq, ge, isnan, lt, where
 
 __all__ = [
@@ -122,9 +122,7 @@ def div(input: Tensor, other: Tensor, *, rounding_mode: str | None = None) -> Te
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
             f"'{rounding_mode}'"
         )
-    if _is_float(input) or _is_float(other):
-        return call1(p.trunc, call2(p.div, input, other))
-    return floor_divide(input - fmod(input, other), other)
+    return _div_trunc(input, other)
 
 
 defvjp(
@@ -132,6 +130,13 @@ defvjp(
     input=lambda g, other: g / other,
     other=lambda g, out, other: -g * (out / other),
 )
+
+
+@differentiable(input=flat, other=flat)
+def _div_trunc(input: Tensor, other: Tensor) -> Tensor:
+    if _is_float(input) or _is_float(other):
+        return call1(p.trunc, call2(p.div, input, other))
+    return floor_divide(input - fmod(input, other), other)
 
 
 @op
@@ -235,7 +240,7 @@ defvjp(p.neg, input=lambda g: -g)
 @op
 def positive(input: Tensor) -> Tensor:
     """`input` itself; a RuntimeError for bool tensors."""
-    if input._aval.dtype.category == 0:
+    if dtype_of("positive", input).category == 0:
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
     return input
 

@@ -65,7 +65,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = _MODES[0])
         )
     if p < 0:
         raise RuntimeError(f"cdist only supports non-negative p values, given {p}")
-    if p != 2:
+    if p != 2 and x1.shape[-1]:  # distances of empty vectors are 0, whatever the norm
         return vector_norm(_differences(x1, x2), p, -1)
     many = max(x1.shape[-2], x2.shape[-2]) > _FEW
     return _euclidean(x1, x2, compute_mode == _MODES[1] or (compute_mode == _MODES[0] and many))

@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, calln, defvjp, op
+from tensorgl.ops.casting import dtype_of
 
 __all__ = [
     "allclose",
@@ -87,7 +88,7 @@ def isnan(input: Tensor) -> Tensor:
 @op
 def isinf(input: Tensor) -> Tensor:
     """Whether each element is plus or minus infinity."""
-    if not input._aval.dtype.is_floating_point:
+    if not dtype_of("isinf", input).is_floating_point:
         return ne(input, input)
     return eq(call1(p.abs, input), inf)
 
@@ -107,7 +108,7 @@ def isneginf(input: Tensor) -> Tensor:
 @op
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
-    if not input._aval.dtype.is_floating_point:
+    if not dtype_of("isfinite", input).is_floating_point:
         return eq(input, input)
     return lt(call1(p.abs, input), inf)
 
@@ -131,8 +132,9 @@ def isclose(
     Raises:
         RuntimeError: the dtypes differ, or a tolerance is negative.
     """
-    if input._aval.dtype is not other._aval.dtype:
-        raise RuntimeError(f"{input._aval.dtype.title} did not match {other._aval.dtype.title}")
+    kind, other_kind = dtype_of("isclose", input), dtype_of("isclose", other)
+    if kind is not other_kind:
+        raise RuntimeError(f"{kind.title} did not match {other_kind.title}")
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance < 0:
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
@@ -141,9 +143,9 @@ def isclose(
         close = close | (isnan(input) & isnan(other))
     if rtol == 0 and atol == 0:
         return close
-    if input._aval.dtype.category == 0:
+    if kind.category == 0:
         return close
-    if not other._aval.dtype.is_floating_point:
+    if not kind.is_floating_point:
         other = other * 1.0  # differences of uint8 would wrap around
     # An infinite difference may be within an infinite tolerance, which does not make it close.
     difference = call1(p.abs, input - other)
@@ -166,7 +168,9 @@ def allclose(
 @op
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are equal."""
-    return input._aval.shape == other._aval.shape and bool(eq(input, other).all())
+    for x in (input, other):
+        dtype_of("equal", x)
+    return input.shape == other.shape and bool(eq(input, other).all())
 
 
 @op

@@ -293,7 +293,9 @@ def _named_padding(
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding != "same":
-        raise RuntimeError(f"{name}: Invalid padding string: '{padding}'; expected 'same' or 'valid'")
+        raise RuntimeError(
+            f"{name}: Invalid padding string: '{padding}'; expected 'same' or 'valid'"
+        )
     if max(stride) > 1:
         raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions")
     totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]

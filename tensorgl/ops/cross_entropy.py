@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call2, calln, differentiable, op
+from tensorgl.dispatch import call2, differentiable, op
 from tensorgl.dtypes import int64, uint8
 from tensorgl.ops.comparison import where
+from tensorgl.ops.gathering import gather, scatter
 from tensorgl.ops.linear import linear
 from tensorgl.ops.movement import reshape, unsqueeze
 from tensorgl.ops.reduction import sum
@@ -59,19 +60,18 @@ def _chosen(
     index = where(kept, target, 0)
     if weight is None:
         return kept, index, kept.to(input.dtype)
-    flat = reshape(index, (index.numel(),))
-    factor = reshape(call2(p.take, weight, flat, (0,)), tuple(index.shape))
-    return kept, index, where(kept, factor, 0).detach()
+    factor = call2(p.take, weight.detach(), index, (0, False))
+    return kept, index, where(kept, factor, 0)
 
 
 def _at(x: Tensor, index: Tensor) -> Tensor:
     """The element of each slice along dim 1 that `index` names, with that dim kept."""
-    return call2(p.gather, x, unsqueeze(index, 1), (1,))
+    return gather(x, 1, unsqueeze(index, 1))
 
 
 def _with(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
     """`x` with `value` at those elements."""
-    return calln(p.scatter, (x, unsqueeze(index, 1), value), (1,))
+    return scatter(x, 1, unsqueeze(index, 1), value)
 
 
 def _total(picked: Tensor, factor: Tensor, reduction: str) -> Tensor:
@@ -83,7 +83,9 @@ def _total(picked: Tensor, factor: Tensor, reduction: str) -> Tensor:
 
 def _rows(g: Tensor, factor: Tensor, reduction: str) -> Tensor:
     """The gradient of each target's part in the loss, (N, 1, *)."""
-    return unsqueeze(factor * (g / sum(factor) if reduction == "mean" else g), 1)
+    rows = factor * (g / sum(factor) if reduction == "mean" else g)
+    # Nothing comes of what is ignored, even if that is everything and the mean is NaN.
+    return unsqueeze(where(factor == 0, 0, rows), 1)
 
 
 @differentiable(

@@ -18,6 +18,7 @@ from tensorgl.dtypes import bool as bool_
 from tensorgl.dtypes import int64
 from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
+from tensorgl.ops.gathering import gather
 from tensorgl.ops.math import logaddexp
 from tensorgl.ops.movement import expand, reshape, sliced, unsqueeze
 from tensorgl.ops.reduction import mean
@@ -184,7 +185,7 @@ def ctc_loss(
 
     index = from_host(states.astype(np.int64), int64, log_probs.device)
     index = expand(unsqueeze(index, 0), (steps, *states.shape))
-    logp = maximum(call2(p.gather, log_probs, index, (2,)), IMPOSSIBLE)
+    logp = maximum(gather(log_probs, 2, index), IMPOSSIBLE)
     loss = _ctc(logp, there(skip), there(active), there(ends))
     loss = where(loss > -IMPOSSIBLE / 2, 0 if zero_infinity else inf, loss)
     if reduction == "mean":

@@ -180,10 +180,14 @@ def _is_upper(triangle: str) -> bool:
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and orthonormal eigenvectors, as columns, of symmetric matrices.
 
-    Only the triangle that `UPLO` names (lower or upper) is read. The gradient of the eigenvectors
-    is finite only where eigenvalues are distinct.
+    Only the triangle that `UPLO` names (lower or upper) is read; the gradient is symmetric. That of
+    the eigenvectors is finite only where eigenvalues are distinct.
     """
     return return_types.linalg_eigh(*calln(p.eigh, (A,), (_is_upper(UPLO),)))
+
+
+def _symmetric(x: Tensor) -> Tensor:
+    return (x + adjoint(x)) / 2
 
 
 def _eigh_gradient(g: Any, out: Any) -> Tensor:
@@ -191,7 +195,7 @@ def _eigh_gradient(g: Any, out: Any) -> Tensor:
     inner = 0 if gl is None else diag_embed(gl)
     if gv is not None:
         inner = inner + adjoint(v) @ gv / _gaps(values)
-    return v @ inner @ adjoint(v)
+    return v @ _symmetric(inner) @ adjoint(v)
 
 
 defvjp(p.eigh, input=lambda g, out: _eigh_gradient(g, out))
@@ -205,7 +209,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 def _eigvalsh_gradient(g: Tensor, input: Tensor, upper: bool) -> Tensor:
     _, v = calln(p.eigh, (input,), (upper,))
-    return v * unsqueeze(g, -2) @ adjoint(v)
+    return _symmetric(v * unsqueeze(g, -2) @ adjoint(v))
 
 
 defvjp(p.eigvalsh, input=lambda g, input, upper: _eigvalsh_gradient(g, input, upper))

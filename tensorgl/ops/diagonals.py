@@ -119,7 +119,7 @@ def diagonal_scatter(
 
 
 def _indices(size: int, place: device_type) -> Tensor:
-    return source(p.arange, (0, 1), (size, dtypes.int64), place)
+    return source(p.arange, (0, 1), (size, dtypes.int32), place)
 
 
 def _lower(rows: int, columns: int, diagonal: int, place: device_type) -> Tensor:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np  # for a table of indices that depends on a size only
 
-from tensorgl import primitives
-from tensorgl.dispatch import call2, from_host, op
+from tensorgl.dispatch import from_host, op
 from tensorgl.dtypes import int64
+from tensorgl.ops.gathering import index_select
+from tensorgl.ops.movement import broadcast_tensors
+from tensorgl.ops.norm import norm
 from tensorgl.ops.reduction import sum
 from tensorgl.ops.rounding import clamp_min
 
@@ -20,8 +22,8 @@ Tensor = Any
 @op
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`; norms count as at least `eps`."""
-    unit1 = x1 / clamp_min(x1.norm(2, dim, True), eps)
-    unit2 = x2 / clamp_min(x2.norm(2, dim, True), eps)
+    x1, x2 = broadcast_tensors(x1, x2)
+    unit1, unit2 = (x / clamp_min(norm(x, 2, dim, True), eps) for x in (x1, x2))
     return sum(unit1 * unit2, dim)
 
 
@@ -30,7 +32,7 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """The p-norm of `x1 - x2 + eps` over the last dim."""
-    return (x1 - x2 + eps).norm(p, -1, keepdim)
+    return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 @op
@@ -41,8 +43,4 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     first, second = (
         from_host(index, int64, input.device) for index in np.triu_indices(input.shape[0], 1)
     )
-    return (_rows(input, first) - _rows(input, second)).norm(p, 1)
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return call2(primitives.take, x, index, (0,))
+    return norm(index_select(input, 0, first) - index_select(input, 0, second), p, 1)

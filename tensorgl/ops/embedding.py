@@ -10,7 +10,6 @@ import numpy as np
 from tensorgl import primitives as p
 from tensorgl.autograd.engine import no_grad
 from tensorgl.dispatch import (
-    call1,
     call2,
     calln,
     differentiable,
@@ -23,7 +22,8 @@ from tensorgl.dtypes import bool as bool_
 from tensorgl.dtypes import int32, int64
 from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
-from tensorgl.ops.movement import reshape, unsqueeze
+from tensorgl.ops.movement import unsqueeze
+from tensorgl.ops.norm import norm
 from tensorgl.ops.reduction import sum
 from tensorgl.ops.support import positions
 
@@ -32,19 +32,25 @@ __all__ = ["embedding", "embedding_bag", "one_hot"]
 Tensor = Any
 
 
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """x[index]: the dims of the index, then those of x after the first."""
+    return call2(p.take, x, index, (0, False))
+
+
+def _added(size: Any, index: Tensor, rows: Tensor) -> Tensor:
+    """Zeros of `size` with the rows added at the indices."""
+    return calln(p.put_add, (rows.new_zeros(size), index, rows), (0, False))
+
+
 def _embedding_backward(
     g: Tensor, input: Tensor, shape: Any, padding_idx: int | None, by_frequency: bool
 ) -> Tensor:
-    """The gradient rows added up, each to the row of the table that it came from."""
-    index = reshape(input, (input.numel(),))
-    rows = reshape(g, (index.numel(), shape[1]))
     if by_frequency:
-        ones = rows.new_ones(index.numel())
-        count = calln(p.put_add, (rows.new_zeros(shape[0]), index, ones), (0,))
-        rows = rows / unsqueeze(call2(p.take, count, index, (0,)), 1)
+        count = _added((shape[0],), input, g.new_ones(input.shape))
+        g = g / unsqueeze(_rows(count, input), -1)
     if padding_idx is not None:
-        rows = where(unsqueeze(index == padding_idx, 1), 0, rows)
-    return calln(p.put_add, (rows.new_zeros(shape), index, rows), (0,))
+        g = where(unsqueeze(input == padding_idx, -1), 0, g)
+    return _added(shape, input, g)
 
 
 @differentiable(
@@ -55,8 +61,7 @@ def _embedding_backward(
 def _embedding(
     input: Tensor, weight: Tensor, padding_idx: int | None, by_frequency: bool
 ) -> Tensor:
-    rows = call2(p.take, weight, reshape(input, (input.numel(),)), (0,))
-    return call1(p.reshape, rows, ((*input.shape, weight.shape[1]),))
+    return _rows(weight, input)
 
 
 def _check_table(input: Tensor, weight: Tensor, padding_idx: int | None) -> int | None:
@@ -81,11 +86,9 @@ def _check_table(input: Tensor, weight: Tensor, padding_idx: int | None) -> int 
 def _renormalise(input: Tensor, weight: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale, in place, those rows that are looked up and whose norm is above `max_norm`."""
     with no_grad():
-        index = reshape(input, (input.numel(),))
-        ones = weight.new_ones(index.numel())
-        used = calln(p.put, (weight.new_zeros(weight.shape[0]), index, ones), (0,)) > 0
-        norm = weight.norm(norm_type, 1)
-        factor = where(used.logical_and(norm > max_norm), max_norm / (norm + 1e-7), 1)
+        used = _added(weight.shape[:1], input, weight.new_ones(input.shape)) > 0
+        size = norm(weight, norm_type, 1)
+        factor = where(used.logical_and(size > max_norm), max_norm / (size + 1e-7), 1)
         inplace(weight, weight * unsqueeze(factor, 1))
 
 
@@ -161,6 +164,10 @@ def embedding_bag(
         NotImplementedError: weighted samples in another mode than "sum".
     """
     _check_bags(input, offsets, mode, per_sample_weights)
+    if mode == "max" and scale_grad_by_freq:
+        raise ValueError(
+            "embedding_bag: max mode does not support scaling the gradient by the frequency"
+        )
     padding_idx = _check_table(input, weight, padding_idx)
     rows = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     keep = None if padding_idx is None else input != padding_idx
@@ -168,8 +175,8 @@ def embedding_bag(
         rows = rows * unsqueeze(per_sample_weights, -1)
     if offsets is not None:
         place, inside = _bags(offsets, input, include_last_offset)
-        rows = _gathered(rows, place)
-        keep = inside if keep is None else inside.logical_and(_gathered(keep, place))
+        rows = _rows(rows, place)
+        keep = inside if keep is None else inside.logical_and(_rows(keep, place))
     return _combined(rows, keep if keep is None else unsqueeze(keep, -1), mode)
 
 
@@ -217,11 +224,6 @@ def _bags(offsets: Tensor, input: Tensor, include_last: bool) -> tuple[Tensor, T
     inside = places < ends[:, None]
     places = np.where(inside, places, 0)
     return from_host(places, int64, input.device), from_host(inside, bool_, input.device)
-
-
-def _gathered(x: Tensor, place: Tensor) -> Tensor:
-    rows = call2(p.take, x, reshape(place, (place.numel(),)), (0,))
-    return reshape(rows, (*place.shape, *x.shape[1:]))
 
 
 def _combined(rows: Tensor, keep: Tensor | None, mode: str) -> Tensor:

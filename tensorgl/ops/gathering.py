@@ -283,8 +283,10 @@ def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """A copy with the slices of `source` along `dim` added, times `alpha`, at the indices."""
-    part = source if alpha == 1 else source * alpha
-    return _put_along("index_add", p.put_add, input, dim, index, part)
+    if alpha != 1:
+        kind = source._aval.dtype
+        source = (source * (alpha if kind.is_floating_point else int(alpha))).to(kind)
+    return _put_along("index_add", p.put_add, input, dim, index, source)
 
 
 @op
@@ -306,9 +308,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
         )
     x, places = _one_dim(input), _vector("index_fill", index)
     k = wrap_dim(dim, input.ndim)
-    shape = (*x._aval.shape[:k], places.numel(), *x._aval.shape[k + 1 :])
-    out = calln(p.put, (x, places, expand(value.to(a.dtype), shape)), (k, True))
-    return out if input.ndim else reshape(out, ())
+    n = x._aval.shape[k]
+    false, true = (source(p.full, (v,), ((), dtypes.bool), a.device) for v in (False, True))
+    chosen = calln(p.put, (expand(false, (n,)), places, expand(true, places._aval.shape)), (0, True))
+    mask = reshape(chosen, (n, *(1,) * (x.ndim - 1 - k)))
+    return reshape(calln(p.where, (mask, value.to(a.dtype), x)), a.shape)
 
 
 @op
@@ -361,7 +365,10 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 @op
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """`gather` with `indices` and `input` broadcast in the other dims; flat without `dim`."""
+    """`gather` with `indices` and `input` broadcast in the other dims; flat without `dim`.
+
+    With `dim`, negative indices count from the end.
+    """
     if dim is None:
         return gather(reshape(input, -1), 0, reshape(indices, -1))
     if input.ndim != indices.ndim:
@@ -371,6 +378,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         )
     k = wrap_dim(dim, input.ndim)
     x, i = input._aval.shape, indices._aval.shape
+    indices = calln(p.where, (indices < 0, indices + x[k], indices))
     both = p.core.broadcast_shapes((*x[:k], 1, *x[k + 1 :]), (*i[:k], 1, *i[k + 1 :]))
     return gather(
         expand(input, (*both[:k], x[k], *both[k + 1 :])),
@@ -392,7 +400,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: float | Tensor) -> Tensor:
     _bool_mask("masked_fill", mask)
     kind = input._aval.dtype
     if not hasattr(value, "_aval"):
-        if isinstance(value, float) and not kind.is_floating_point:
+        if not kind.is_floating_point:  # a number of a higher kind would promote
             value = source(p.full, (value,), ((), kind), input._aval.device)
     elif value.ndim:
         raise RuntimeError(

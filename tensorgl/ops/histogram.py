@@ -38,7 +38,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0, given {minlength}")
-    if weights is None:
+    if weights is None or not values.size:
         return from_host(np.bincount(values, None, minlength), dtypes.int64, input.device)
     if weights.shape != input.shape:
         raise RuntimeError(
@@ -68,30 +68,24 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, given {bins}")
     values = to_host(input).reshape(-1)
-    low, high = _range(values, min, max)
-    counts = _counts(values, bins, low, high, None)
+    low, high = _range(values, min, max, 1)
+    values = values[(values >= low) & (values <= high)]
+    place = ((values - low) * (bins / (high - low))).astype(np.int64)
+    counts = np.bincount(np.minimum(place, bins - 1), None, bins)
     return from_host(counts.astype(kind.name), kind, input.device)
 
 
-def _range(values: Any, low: float, high: float) -> tuple[float, float]:
+def _range(values: Any, low: float, high: float, margin: float) -> tuple[float, float]:
+    """From `low` to `high`, or that of the values if they are equal; `margin` widens no range."""
     if low == high and values.size:
         low, high = float(values.min()), float(values.max())
     if low == high:
-        low, high = low - 1, high + 1
+        low, high = low - margin, high + margin
     if not (isfinite(low) and isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite; give min and max")
     if low > high:
         raise RuntimeError(f"max must be larger than min, given min={low} and max={high}")
     return low, high
-
-
-def _counts(values: Any, bins: int, low: float, high: float, weights: Any) -> Any:
-    """Float64 totals of equal bins, of which the last includes its upper edge."""
-    inside = (values >= low) & (values <= high)
-    place = ((values[inside] - low) * (bins / (high - low))).astype(np.int64)
-    np.minimum(place, bins - 1, out=place)
-    weights = None if weights is None else weights[inside]
-    return np.bincount(place, weights, bins)
 
 
 @op
@@ -128,15 +122,15 @@ def histogram(
     weights = None if weight is None else to_host(weight).reshape(-1)
     if isinstance(bins, TensorBase):
         edges = to_host(bins)
-        place = np.searchsorted(edges, values, "right") - 1
-        place[values == edges[-1]] = len(edges) - 2
-        inside = (place >= 0) & (place < len(edges) - 1)
-        weights = None if weights is None else weights[inside]
-        counts = np.bincount(place[inside], weights, len(edges) - 1)
     else:
-        low, high = _range(values, *(range or (0, 0)))
+        default = (0, 0) if values.size else (0, 1)
+        low, high = _range(values, *(range or default), 0.5)
         edges = np.linspace(low, high, bins + 1, dtype=kind.name)
-        counts = _counts(values, bins, low, high, weights)
+    count = len(edges) - 1
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    place = np.searchsorted(edges, values[inside], "right") - 1  # the last bin has both its edges
+    weights = None if weights is None else weights[inside]
+    counts = np.bincount(np.minimum(place, count - 1), weights, count)
     if density:
         counts = counts / counts.sum() / np.diff(edges)
     hist = from_host(counts.astype(kind.name), kind, input.device)

@@ -17,7 +17,7 @@ from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, call_view, calln, from_host, inplace, op, source, to_host
-from tensorgl.ops.movement import expand, inverse, permute, reshape, unsqueeze
+from tensorgl.ops.movement import clone, expand, inverse, permute, reshape, unsqueeze
 from tensorgl.ops.slicing import strided_slice
 
 __all__ = ["fill", "index_put"]
@@ -25,22 +25,24 @@ __all__ = ["fill", "index_put"]
 Tensor = Any
 Advanced = list[tuple[int, int, Any]]  # (first dim, number of dims, index or mask)
 _INDEX = (dtypes.int64, dtypes.int32)
+_ALL = slice(None)
 _MASK = (dtypes.bool, dtypes.uint8)
 
 
 @op("Tensor.__getitem__")
 def getitem(input: Tensor, key: Any) -> Tensor:
     """`input[key]`: a view for ints, slices, None and `...`, a copy for index tensors and masks."""
-    kind = type(key)
-    if kind is int:
-        return _at(input, 0, key, 0)
-    if kind is slice:
-        return _span(input, 0, key)
+    view = _plain(input, key)
+    if view is not None:
+        return view
+    if isinstance(key, TensorBase) and key._aval.dtype in _INDEX and key._aval.ndim and input.ndim:
+        return call2(p.take, input, key, (0, True))
     view, advanced = _basic(input, key)
     if not advanced:
         return view
-    x, index, dim, _ = _one_index(view, advanced)
-    return call2(p.take, x, index, (dim, True))
+    x, index, dim, moved = _one_index(view, advanced)
+    out = call2(p.take, x, index, (dim, True))
+    return permute(out, _to_front(out.ndim, dim, moved)) if moved else out
 
 
 @op("Tensor.__setitem__")
@@ -51,7 +53,9 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         TypeError: `value` is neither a tensor nor a number.
         RuntimeError: its shape does not broadcast, or with index tensors its dtype differs.
     """
-    view, advanced = _basic(input, key)
+    view, advanced = _plain(input, key), []
+    if view is None:
+        view, advanced = _basic(input, key)
     if not isinstance(value, TensorBase):
         value = _scalar(input, value)
     if not advanced:
@@ -115,6 +119,29 @@ def _span(x: Tensor, dim: int, key: slice) -> Tensor:
     return strided_slice(x, dim, start, stop, step)
 
 
+def _plain(input: Tensor, key: Any) -> Tensor | None:
+    """The view for an int, a slice or a tuple of them; None for any other key."""
+    kind = type(key)
+    if kind is int:
+        return _at(input, 0, key, 0)
+    if kind is slice:
+        return _span(input, 0, key)
+    if kind is not tuple or len(key) > input._aval.ndim:
+        return None
+    for k in key:
+        if type(k) is not int and type(k) is not slice:
+            return None
+    view, dim = input, 0
+    for place, k in enumerate(key):
+        if type(k) is int:
+            view = _at(view, dim, k, place)
+        else:
+            if k != _ALL:
+                view = _span(view, dim, k)
+            dim += 1
+    return None if view is input else view
+
+
 def _basic(input: Tensor, key: Any) -> tuple[Tensor, Advanced]:
     """A view by the basic parts of the key, and the advanced parts that are left for it."""
     items = [_item(input, k) for k in (key if _is_sequence_of_keys(key) else (key,))]
@@ -127,7 +154,7 @@ def _basic(input: Tensor, key: Any) -> tuple[Tensor, Advanced]:
         if type(item) is int:
             view = _at(view, dim, item, place)
         elif type(item) is slice:
-            if item != slice(None):
+            if item != _ALL:
                 view = _span(view, dim, item)
             dim += 1
         elif item is Ellipsis:
@@ -226,30 +253,44 @@ def _check_mask(mask: Tensor, input: Tensor, view: Tensor, dim: int, place: int)
 # -- the advanced parts ---------------------------------------------------------------------------
 
 
-def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, Any]:
-    """The view with the addressed dims as one, its index, that dim, and the order they came from.
+def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, int]:
+    """The view with the addressed dims as one, its index, that dim, and how many dims are to move.
 
-    Where other dims lie between the addressed ones, these come first, in `order`; else it is None.
+    Dims that lie between the addressed ones are addressed too, each by a range of its own. PyTorch
+    puts the dims of the index first then: so many have to move from that dim to the front.
     """
     shape = tuple(view._aval.shape)
-    dims = [d + k for d, count, _ in advanced for k in range(count)]
-    order = None
-    if dims != list(range(dims[0], dims[0] + len(dims))):
-        order = (*dims, *(d for d in range(len(shape)) if d not in dims))
-        view, shape = permute(view, order), tuple(shape[d] for d in order)
-    dim = 0 if order else dims[0]
-    if len(dims) > 1:
-        end = dim + len(dims)
-        view = reshape(view, (*shape[:dim], prod(shape[dim:end]), *shape[end:]))
     indices = [_flat_nonzero(i) if i._aval.dtype is dtypes.bool else i for _, _, i in advanced]
-    if len(indices) == 1:
-        return view, indices[0], dim, order
-    sizes, k = [], dim
-    for _, count, _ in advanced:
-        sizes.append(prod(shape[k : k + count]))
-        k += count
-    firsts = tuple(d for d, _, _ in advanced)
-    return view, calln(p.ravel_index, indices, (tuple(sizes), firsts)), dim, order
+    begin = advanced[0][0]
+    end = advanced[-1][0] + advanced[-1][1]
+    if len(advanced) == 1:
+        index, moved = indices[0], 0
+    else:
+        index, moved = _raveled(view, advanced, indices, range(begin, end))
+    if end - begin > 1:
+        view = reshape(view, (*shape[:begin], prod(shape[begin:end]), *shape[end:]))
+    return view, index, begin, moved
+
+
+def _raveled(view: Tensor, advanced: Advanced, indices: list[Any], span: range) -> tuple[Any, int]:
+    """One index into all dims of the span, and how many of its dims go to the front."""
+    shape, found = view._aval.shape, {d: (n, i) for (d, n, _), i in zip(advanced, indices, strict=True)}
+    between = len(span) - sum(n for _, n, _ in advanced)
+    parts, sizes, firsts, after = [], [], [], between
+    d = span.start
+    while d < span.stop:
+        count, index = found.get(d, (1, None))
+        sizes.append(prod(shape[d : d + count]))
+        firsts.append(d)
+        if index is None:
+            after -= 1
+            index = source(p.arange, (0, 1), (sizes[-1], dtypes.int64), view._aval.device)
+            parts.append(reshape(index, (-1, *(1,) * after)))
+        else:
+            parts.append(reshape(index, (*index._aval.shape, *(1,) * between)))
+        d += count
+    out = calln(p.ravel_index, parts, (tuple(sizes), tuple(firsts)))
+    return out, out.ndim - between if between and span.start else 0
 
 
 def _flat_nonzero(mask: Tensor) -> Tensor:
@@ -271,20 +312,26 @@ def _written(view: Tensor, advanced: Advanced, value: Tensor, primitive: p.Primi
             "Index put requires the source and destination dtypes match, got "
             f"{a.dtype.title} for the destination and {value._aval.dtype.title} for the source."
         )
-    x, index, dim, order = _one_index(view, advanced)
+    x, index, dim, moved = _one_index(view, advanced)
     shape = (*x._aval.shape[:dim], *index._aval.shape, *x._aval.shape[dim + 1 :])
+    order = _to_front(len(shape), dim, moved)
+    result = tuple(shape[d] for d in order)
     value = _without_leading_ones(value, len(shape))
     try:
-        value = expand(value, shape)
+        value = expand(value, result)
     except RuntimeError:
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
-            f"indexing result of shape {list(shape)}"
+            f"indexing result of shape {list(result)}"
         ) from None
-    out = calln(primitive, (x, index, value), (dim, True))
-    if order is None:
-        return reshape(out, a.shape)
-    return permute(reshape(out, tuple(a.shape[d] for d in order)), inverse(order))
+    if moved:
+        value = permute(value, inverse(order))
+    return reshape(calln(primitive, (x, index, value), (dim, True)), a.shape)
+
+
+def _to_front(ndim: int, dim: int, count: int) -> tuple[int, ...]:
+    """The order of dims that has `count` of them, from `dim` on, first."""
+    return (*range(dim, dim + count), *range(dim), *range(dim + count, ndim))
 
 
 @op
@@ -311,14 +358,15 @@ def index_put(
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Write `src`, broadcast and cast, over `input`; the gradient goes to `src`."""
     a = input._aval
-    src = _cast(src.to(a.device), a.dtype)
-    return inplace(input, expand(src, a.shape))
+    if src._aval.device is not a.device:
+        src = src.to(a.device)
+    return inplace(input, expand(_cast(src, a.dtype), a.shape))
 
 
 @op
 def fill(input: Tensor, value: float | Tensor) -> Tensor:
     """A tensor like `input` with `value`, a number or 0-dim tensor, everywhere."""
-    return _filled(input, value).clone()
+    return fill_(clone(input), value)
 
 
 def _filled(input: Tensor, value: float | Tensor) -> Tensor:

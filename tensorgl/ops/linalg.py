@@ -7,13 +7,12 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
-from tensorgl.dispatch import call2, call_view, defvjp, op
+from tensorgl.dispatch import call1, call2, call_view, defvjp, op
 from tensorgl.ops.arithmetic import add, mul
 from tensorgl.ops.movement import (
     expand,
     permute,
     reshape,
-    squeeze,
     transpose,
     unsqueeze,
     wrap_dim,
@@ -78,9 +77,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     a = unsqueeze(input, 0) if m == 1 else input
     b = unsqueeze(other, 1) if n == 1 else other
     out = call2(p.matmul, a, b)
-    if m == 1:
-        out = squeeze(out, -2)
-    return squeeze(out, -1) if n == 1 else out
+    # Reshaped by a plain call: nobody else has the product, so the result need not be its view.
+    *batch, rows, columns = out.shape
+    kept = (*batch, *((rows,) if m > 1 else ()), *((columns,) if n > 1 else ()))
+    return call1(p.reshape, out, (kept,))
 
 
 def _rows(x: Tensor) -> Tensor:

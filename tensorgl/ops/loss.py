@@ -16,6 +16,7 @@ from tensorgl.ops.arithmetic import abs, maximum, minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import unsqueeze
 from tensorgl.ops.reduction import sum
+from tensorgl.ops.rounding import clamp
 from tensorgl.ops.support import reduced
 
 __all__ = [
@@ -86,13 +87,9 @@ def l1_loss(
     return sum(loss) / sum(weight) if reduction == "mean" else reduced(loss, reduction)
 
 
-def _bounded(x: Tensor, bound: float) -> Tensor:
-    return minimum(maximum(x, -bound), bound)
-
-
 @differentiable(
-    input=lambda g, input, target, delta: _bounded(input - target, delta) * g,
-    target=lambda g, input, target, delta: _bounded(target - input, delta) * g,
+    input=lambda g, input, target, delta: clamp(input - target, -delta, delta) * g,
+    target=lambda g, input, target, delta: clamp(target - input, -delta, delta) * g,
 )
 def _huber(input: Tensor, target: Tensor, delta: float) -> Tensor:
     """With m = min(|d|, delta): m * (|d| - m / 2), which is d²/2 near 0 and straight beyond."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensorgl import primitives
-from tensorgl.dispatch import call2, op
+from tensorgl.dispatch import op
 from tensorgl.ops.activation import logsigmoid
 from tensorgl.ops.arithmetic import minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.distance import pairwise_distance
+from tensorgl.ops.gathering import gather, index_select
 from tensorgl.ops.movement import reshape, unsqueeze
 from tensorgl.ops.rectifier import relu
 from tensorgl.ops.reduction import mean, sum
@@ -182,11 +182,11 @@ def multi_margin_loss(
             f"multi_margin_loss: inconsistent weight size, expected {c} but got {list(weight.shape)}"
         )
     x, y = reshape(input, (n, c)), reshape(target, (n, 1))
-    excess = relu(margin - call2(primitives.gather, x, y, (1,)) + x)
+    excess = relu(margin - gather(x, 1, y) + x)
     if p == 2:
         excess = excess * excess
     if weight is not None:
-        excess = excess * unsqueeze(call2(primitives.take, weight, reshape(y, (n,)), (0,)), 1)
+        excess = excess * unsqueeze(index_select(weight, 0, reshape(y, (n,))), 1)
     loss = sum(where(positions(c, x.device) == y, 0, excess), 1) / c
     return reduced(reshape(loss, tuple(target.shape)), reduction)
 
@@ -210,7 +210,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "m
     index = where(listed, y, 0)
     hits = (unsqueeze(index, 2) == positions(c, x.device)).logical_and(unsqueeze(listed, 2))
     other = unsqueeze(sum(hits, 1) == 0, 1)
-    wanted = unsqueeze(call2(primitives.gather, x, index, (1,)), 2)
+    wanted = unsqueeze(gather(x, 1, index), 2)
     excess = relu(1 - wanted + unsqueeze(x, 1))
     loss = sum(where(other.logical_and(unsqueeze(listed, 2)), excess, 0), (1, 2)) / c
     return reduced(reshape(loss, tuple(input.shape[:-1])), reduction)

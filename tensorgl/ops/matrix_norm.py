@@ -157,9 +157,9 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
     """
     if p not in (None, 2, -2, 1, -1, inf, -inf, "fro", "nuc"):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
-    (check_matrices if p in (None, 2, -2) else check_square)(f"linalg.cond(ord={p})", A._aval)
     if A.numel() == 0:
         return A.new_zeros(A.shape[:-2])
+    (check_matrices if p in (None, 2, -2) else check_square)(f"linalg.cond(ord={p})", A._aval)
     if p in (None, 2, -2):
         values = svdvals(A)
         largest, smallest = amax(values, -1), amin(values, -1)

@@ -53,7 +53,7 @@ def _norm_backward(
 )
 def _vector_norm(input: Tensor, ord: float, dim: tuple[int, ...], keepdim: bool) -> Tensor:
     if ord == 2:
-        if len(dim) == input.ndim and input._aval.size:  # a dot product, without a copy of squares
+        if len(dim) == input.ndim and input._aval.size > 4096:  # a dot product, without squares
             flat = reshape(input, (-1,))
             square = call2(p.matmul, reshape(flat, (1, -1)), reshape(flat, (-1, 1)))
             square = reshape(square, reduced_shape(input.shape, dim, keepdim))

@@ -33,6 +33,11 @@ Tensor = Any
 Dims = tuple[int, ...]
 
 
+def _count(x: Tensor, dims: Dims) -> int:
+    """How many elements lie along `dims`; at least 1, so that it can be divided by."""
+    return max(prod(x.shape[d] for d in dims), 1)
+
+
 def _standardize_backward(g: Any, out: Any, dims: Dims, eps: float) -> Tensor:
     g, g_mean, g_var = g
     scaled, _, var = out
@@ -40,7 +45,7 @@ def _standardize_backward(g: Any, out: Any, dims: Dims, eps: float) -> Tensor:
     total: Any = 0
     if g is not None:
         total = (g - mean(g, dims, True) - scaled * mean(g * scaled, dims, True)) * scale
-    count = prod(scaled.shape[d] for d in dims)
+    count = _count(scaled, dims)
     if g_mean is not None:
         total = total + g_mean / count
     if g_var is not None:
@@ -112,7 +117,7 @@ def _unit_power_backward(g: Any, out: Any, dims: Dims, eps: float) -> Tensor:
     if g is not None:
         total = (g - scaled * mean(g * scaled, dims, True)) * scale
     if g_power is not None:
-        total = total + scaled * (g_power / scale * (2 / prod(scaled.shape[d] for d in dims)))
+        total = total + scaled * (g_power / scale * (2 / _count(scaled, dims)))
     return total
 
 
@@ -209,7 +214,7 @@ def batch_norm(
         RuntimeError: a vector is not of C elements, or not training without running statistics.
     """
     if input.ndim < 2:
-        raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
+        raise RuntimeError(f"batch_norm: expected at least 2D input, given {input.ndim}D")
     shape = tuple(input.shape)
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
@@ -218,9 +223,10 @@ def batch_norm(
         return _with_running(input, running_mean, running_var, weight, bias, eps)
     _check_several(shape)
     scaled, centre, var = _standardize(input, (0, *range(2, input.ndim)), eps)
-    count = input.numel() // max(shape[1], 1)
-    _update(running_mean, centre, momentum)
-    _update(running_var, var * (count / max(count - 1, 1)), momentum)
+    if input.numel():
+        count = input.numel() // shape[1]
+        _update(running_mean, centre, momentum)
+        _update(running_var, var * (count / (count - 1)), momentum)
     return _affine(scaled, _per_channel(weight, input.ndim), _per_channel(bias, input.ndim))
 
 
@@ -263,8 +269,9 @@ def instance_norm(
             f"{list(input.shape)}"
         )
     scaled, centre, var = _standardize(input, tuple(range(2, input.ndim)), eps)
-    _update(running_mean, mean(centre, 0), momentum)
-    _update(running_var, mean(var, 0) * (count / max(count - 1, 1)), momentum)
+    if input.numel():
+        _update(running_mean, mean(centre, 0), momentum)
+        _update(running_var, mean(var, 0) * (count / (count - 1)), momentum)
     return _affine(scaled, _per_channel(weight, input.ndim), _per_channel(bias, input.ndim))
 
 

@@ -81,7 +81,12 @@ def _cropped(x: Tensor, widths: tuple[tuple[int, int], ...]) -> Tensor:
     for dim, (lo, hi) in enumerate(widths):
         if lo < 0 or hi < 0:
             n, start = x._aval.shape[dim], max(-lo, 0)
-            x = _part(x, dim, min(start, n), max(n - start - max(-hi, 0), 0))
+            length = n - start - max(-hi, 0)
+            if length < 0:
+                raise RuntimeError(
+                    f"pad: cannot cut {max(-lo, 0)} and {max(-hi, 0)} off dimension {dim} of size {n}"
+                )
+            x = _part(x, dim, start, length)
     return x
 
 
@@ -118,7 +123,8 @@ _BORDERS = {"reflect": _reflected, "replicate": _replicated, "circular": _wrappe
 
 def _bordered(x: Tensor, dim: int, lo: int, hi: int, mode: str) -> Tensor:
     """`x` with a border along one dim; a negative width cuts off."""
-    before, after = _BORDERS[mode](x, dim, max(lo, 0), max(hi, 0))
-    x = _cropped(x, tuple((lo, hi) if k == dim else (0, 0) for k in range(x.ndim)))
-    parts = [part for part, n in ((before, lo), (x, 1), (after, hi)) if n > 0]
+    inner = _cropped(x, tuple((lo, hi) if k == dim else (0, 0) for k in range(x.ndim)))
+    whole = inner if mode == "circular" else x
+    before, after = _BORDERS[mode](whole, dim, max(lo, 0), max(hi, 0))
+    parts = [part for part, n in ((before, lo), (inner, 1), (after, hi)) if n > 0]
     return cat(parts, dim)

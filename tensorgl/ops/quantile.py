@@ -8,6 +8,7 @@ from tensorgl import dispatch, dtypes, return_types
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, op, source
+from tensorgl.ops.arithmetic import lerp
 from tensorgl.ops.comparison import isnan, ne, where
 from tensorgl.ops.dims import along, numpy_names, pick, squeezed
 from tensorgl.ops.extremum import chosen
@@ -223,5 +224,4 @@ def _at_rank(x: Tensor, rank: Tensor, interpolation: str) -> Tensor:
     if interpolation == "higher":
         return high
     low = pick(x, -1, cast(floor, dtypes.int64))
-    weight = 0.5 if interpolation == "midpoint" else rank - floor
-    return low + (high - low) * weight
+    return lerp(low, high, 0.5 if interpolation == "midpoint" else rank - floor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgl.dispatch import differentiable, inplace, op
-from tensorgl.ops.arithmetic import maximum, minimum
+from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import reshape
+from tensorgl.ops.rounding import clamp
 from tensorgl.ops.sampling import uniform
 from tensorgl.ops.support import computes_in_single, dtype_of, float_only, overwrite
 
@@ -57,7 +58,7 @@ def _inside(g: Tensor, input: Tensor, low: float, high: float) -> Tensor:
 
 @differentiable(input=lambda g, input, min_val, max_val: _inside(g, input, min_val, max_val))
 def _hardtanh(input: Tensor, min_val: float, max_val: float) -> Tensor:
-    return minimum(maximum(input, min_val), max_val)
+    return clamp(input, min_val, max_val)
 
 
 @op
@@ -97,7 +98,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 @computes_in_single
 @differentiable(input=lambda g, input: _inside(g, input, -3, 3) / 6)
 def _hardsigmoid(input: Tensor) -> Tensor:
-    return minimum(maximum(input + 3, 0), 6) / 6
+    return clamp(input + 3, 0, 6) / 6
 
 
 @op
@@ -107,13 +108,13 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _hardswish_backward(g: Tensor, input: Tensor) -> Tensor:
-    return where(input > -3, where(input < 3, g * (input / 3 + 0.5), g), 0)
+    return where(input <= -3, 0, where(input < 3, g * (input / 3 + 0.5), g))
 
 
 @computes_in_single
 @differentiable(input=_hardswish_backward)
 def _hardswish(input: Tensor) -> Tensor:
-    return input * minimum(maximum(input + 3, 0), 6) / 6
+    return input * clamp(input + 3, 0, 6) / 6
 
 
 @op
@@ -221,9 +222,12 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _threshold(input, threshold, value)
 
 
+_threshold_op = threshold
+
+
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """In-place `threshold`."""
-    return globals()['threshold'](input, threshold, value, True)
+    return _threshold_op(input, threshold, value, inplace=True)
 
 
 def _outside(g: Tensor, input: Tensor, lambd: float) -> Tensor:
@@ -241,7 +245,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 @differentiable(input=_outside)
 def _softshrink(input: Tensor, lambd: float) -> Tensor:
-    return input - minimum(maximum(input, -lambd), lambd)
+    return input - clamp(input, -lambd, lambd)
 
 
 @op

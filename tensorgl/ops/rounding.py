@@ -9,7 +9,7 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, calln, defvjp, op
 from tensorgl.dtypes import finfo
 from tensorgl.ops.arithmetic import flat
-from tensorgl.ops.casting import float_dtype
+from tensorgl.ops.casting import dtype_of, float_dtype
 from tensorgl.ops.comparison import eq, ge, gt, isnan, le, lt, where
 
 __all__ = [
@@ -140,12 +140,15 @@ def nan_to_num(
     neginf: float | None = None,
 ) -> Tensor:
     """NaN and infinities replaced: by default by 0 and by the largest finite numbers."""
-    kind = input._aval.dtype
+    kind = dtype_of("nan_to_num", input)
     if not kind.is_floating_point:
         return input.clone()
     limits = finfo(kind)
-    out = where(eq(input, inf), limits.max if posinf is None else posinf, input)
-    out = where(eq(input, -inf), limits.min if neginf is None else neginf, out)
+    out = clamp(input, limits.min, limits.max)
+    if posinf is not None:
+        out = where(eq(input, inf), posinf, out)
+    if neginf is not None:
+        out = where(eq(input, -inf), neginf, out)
     return where(isnan(input), nan or 0.0, out)
 
 

@@ -49,7 +49,7 @@ class Generator:
         """Start again from `seed`, between -2^63 and 2^64 - 1."""
         seed = int(seed)
         if not -(_SEED_LIMIT >> 1) <= seed < _SEED_LIMIT:
-            raise RuntimeError(
+            raise ValueError(
                 f"manual_seed: expected a seed from {-(_SEED_LIMIT >> 1)} to {_SEED_LIMIT - 1}, "
                 f"given {seed}"
             )
@@ -119,7 +119,7 @@ def _words(shape: Shape, dtype: dtype_type) -> int:
 
 def _check_float(name: str, dtype: dtype_type) -> None:
     if not dtype.is_floating_point:
-        raise RuntimeError(f"{name}: expected a floating-point dtype, given {dtype}")
+        raise NotImplementedError(f"{name}: expected a floating-point dtype, given {dtype}")
 
 
 def uniform(

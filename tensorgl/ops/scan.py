@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from tensorgl import dtypes, return_types
@@ -10,7 +11,7 @@ from tensorgl.dispatch import call1, call2, calln, defvjp, op
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.comparison import eq, ne, where
 from tensorgl.ops.dims import along, numpy_names, pick
-from tensorgl.ops.movement import flip, reshape, sliced, wrap_dim
+from tensorgl.ops.movement import clone, flip, reshape, sliced, wrap_dim
 from tensorgl.ops.reduction import cast, products_before, sum
 
 __all__ = [
@@ -93,14 +94,11 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _logcumsumexp_backward(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
-    """Exponents of differences that are never positive, so that nothing overflows."""
+    """Exponents are of differences that are never positive, so that nothing overflows."""
     now, later = part(out, dim, 0, -1), part(out, dim, 1, 0)
-    return _exp_of_difference(input, out) * _recurrence(_exp_of_difference(now, later), g, dim)
-
-
-def _exp_of_difference(x: Tensor, y: Tensor) -> Tensor:
-    """exp(x - y), 0 where both are -inf."""
-    return call1(p.exp, where(eq(x, -float("inf")), x, x - y))
+    decay = call1(p.exp, where(eq(now, later), 0, now - later))  # the difference of infinities too
+    weight = call1(p.exp, where(eq(input, -inf), input, input - out))
+    return weight * _recurrence(decay, g, dim)
 
 
 defvjp(
@@ -143,6 +141,8 @@ def diff(
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
+    if n == 0:
+        return clone(input)
     dim = wrap_dim(dim, input.ndim)
     pieces = [x for x in (prepend, input, append) if x is not None]
     if len(pieces) > 1:

@@ -47,6 +47,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """
     vector = is_vector(A, B)
     if vector:
+        if not left:
+            raise RuntimeError("linalg.solve: expected matrices B for left=False, given vectors")
         B = unsqueeze(B, -1)
     X = call2(p.solve, A, B) if left else adjoint(call2(p.solve, adjoint(A), adjoint(B)))
     return squeeze(X, -1) if vector else X

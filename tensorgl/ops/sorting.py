@@ -99,6 +99,8 @@ def searchsorted(
             f"side={side!r}, right={right}"
         )
     if not isinstance(input, TensorBase):
+        if isinstance(input, float) and not sorted_sequence.dtype.is_floating_point:
+            sorted_sequence = cast(sorted_sequence, dtypes.get_default_dtype())
         input = source(p.full, (input,), ((), sorted_sequence.dtype), sorted_sequence.device)
     if input.dtype is not sorted_sequence.dtype:
         raise RuntimeError(

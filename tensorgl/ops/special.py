@@ -12,7 +12,7 @@ from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, defvjp, differentiable, op
 from tensorgl.ops.arithmetic import square
 from tensorgl.ops.casting import in_float
-from tensorgl.ops.comparison import eq, ge, le, where
+from tensorgl.ops.comparison import eq, gt, lt, where
 from tensorgl.ops.math import exp, log
 from tensorgl.ops.rounding import clamp
 
@@ -107,8 +107,8 @@ defvjp(p.sigmoid, input=lambda g, out: g * ((1 - out) * out))
 
 def _logit_slope(g: Tensor, input: Tensor, eps: float | None) -> Tensor:
     low = eps or 0.0
-    inside = ge(input, low) & le(input, 1 - low)
-    return where(inside, g / (input * (1 - input)), nan if eps is None else 0.0)
+    outside = lt(input, low) | gt(input, 1 - low)
+    return where(outside, nan if eps is None else 0.0, g / (input * (1 - input)))
 
 
 @op

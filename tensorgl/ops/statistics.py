@@ -46,7 +46,7 @@ def _var_mean_backward(
     n = count(shape, dim)
     total: Any = 0
     if of_var is not None:
-        scale = 2 / (n - correction) if n != correction else inf
+        scale = 2 / (n - correction) if n > correction else inf
         deviation = input - restored(out[1], shape, dim, keepdim)
         total = restored(of_var * scale, shape, dim, keepdim) * deviation
     if of_mean is not None:

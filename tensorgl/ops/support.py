@@ -42,7 +42,9 @@ def dtype_of(name: str, input: Tensor) -> dtype:
             f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
         ) from None
     if kind is bool_:
-        raise NotImplementedError(f"{name}: not implemented for 'Bool'; cast the input with .float()")
+        raise NotImplementedError(
+            f"{name}: not implemented for 'Bool'; cast the input with .float()"
+        )
     return kind
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tensorgl import dtypes
-from tensorgl.dispatch import from_host, op, to_host
-from tensorgl.ops.movement import wrap_dim
+from tensorgl import primitives as p
+from tensorgl.dispatch import call1, from_host, op, to_host
+from tensorgl.ops.movement import reshape, wrap_dim
 
 __all__ = ["unique", "unique_consecutive"]
 
@@ -62,7 +63,12 @@ def _distinct(
             f"input {tuple(values.shape)}, dim {dim}"
         )
     rows = slices.reshape(len(slices), prod(slices.shape[1:]))
-    order = _order(rows) if sort else np.arange(len(rows))
+    if not sort:
+        order = np.arange(len(rows))
+    elif dim is None:
+        order = to_host(call1(p.argsort, reshape(input, (-1,)), (0, False)))
+    else:  # by their first element, then the second, and so on
+        order = np.lexsort(rows.T[::-1])
     rows = rows[order]
     starts = np.ones(len(rows), bool)
     starts[1:] = (rows[1:] != rows[:-1]).any(1)
@@ -80,9 +86,3 @@ def _distinct(
         results.append(from_host(counts, dtypes.int64, input.device))
     return results[0] if len(results) == 1 else tuple(results)
 
-
-def _order(rows: Any) -> Any:
-    """The indices that sort rows by their first element, then the second, and so on."""
-    if rows.shape[1] == 1:
-        return np.argsort(rows[:, 0], kind="stable")
-    return np.lexsort(rows.T[::-1])

@@ -35,9 +35,7 @@ def _pooled(x: Aval, kernel: Shape, stride: Shape, padding: Pairs, dilation: Sha
     return (*lead, *map(conv_size, size, kernel, stride, padding, dilation))
 
 
-def _pool(
-    avals: Avals, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
-) -> Result:
+def _pool(avals: Avals, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape) -> Result:
     return Result(_pooled(avals[0], kernel, stride, padding, dilation), avals[0].dtype)
 
 

@@ -1,5 +1,5 @@
 """Data loading, checkpointing, and exchange with other libraries."""
 
-from tensorgl.utils import data
+from tensorgl.utils import checkpoint, data, dlpack
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "dlpack"]

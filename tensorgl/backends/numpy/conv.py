@@ -12,20 +12,16 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy import depthwise
 from tensorgl.backends.numpy.kernels import Kernel, factory
 from tensorgl.backends.numpy.windows import Windows
 
 __all__: list[str] = []
 
-Algorithm = Callable[[Any, Any, Windows], Any]
-
 
 @factory
 def conv(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     x, w = avals
-    at = Windows(x.shape, w.shape, out.shape[2:], *params)
-    return _bound(_forward, depthwise.forward, at)
+    return _bound(_forward, Windows(x.shape, w.shape, out.shape[2:], *params))
 
 
 @factory
@@ -39,23 +35,21 @@ def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> K
     if set(stride) == {1} and min(map(min, mirrored)) >= 0 and outputs <= 2 * inputs:
         shape = (inputs * groups, outputs, *w.shape[2:])
         at = Windows(g.shape, shape, out.shape[2:], stride, mirrored, dilation, groups)
-        forward = _bound(_forward, depthwise.forward, at)
+        forward = _bound(_forward, at)
         return lambda g, w: forward(g, _mirrored(w, groups))
-    at = Windows(out.shape, w.shape, g.shape[2:], stride, padding, dilation, groups)
-    return _bound(_backward_input, depthwise.backward_input, at)
+    return _bound(
+        _backward_input,
+        Windows(out.shape, w.shape, g.shape[2:], stride, padding, dilation, groups),
+    )
 
 
 @factory
 def conv_weight(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     g, x = avals
-    at = Windows(x.shape, out.shape, g.shape[2:], *params[1:])
-    return _bound(_backward_weight, depthwise.backward_weight, at)
+    return _bound(_backward_weight, Windows(x.shape, out.shape, g.shape[2:], *params[1:]))
 
 
-def _bound(general: Algorithm, single: Algorithm, at: Windows) -> Kernel:
-    """The algorithm for a shape: `single` for one channel a group."""
-    run = single if at.groups > 1 and at.channels == 1 else general
-
+def _bound(run: Callable[[Any, Any, Windows], Any], at: Windows) -> Kernel:
     def kernel(a: Any, b: Any) -> Any:
         if a.dtype == np.float16:
             return run(a.astype(np.float32), b.astype(np.float32), at).astype(np.float16)
@@ -67,9 +61,9 @@ def _bound(general: Algorithm, single: Algorithm, at: Windows) -> Kernel:
 def _mirrored(w: Any, groups: int) -> Any:
     """The weight of the convolution that is the transpose of a convolution of stride 1."""
     kernel = w.shape[2:]
-    w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
-    w = np.flip(w, tuple(range(3, w.ndim)))
-    return w.reshape(groups * w.shape[1], -1, *kernel)
+    w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+    w = np.ascontiguousarray(np.flip(w, tuple(range(3, w.ndim))))
+    return w.reshape(groups * w.shape[1], w.shape[2], *kernel)
 
 
 def _grouped(g: Any, at: Windows) -> Any:
@@ -87,9 +81,9 @@ def _forward(x: Any, w: Any, at: Windows) -> Any:
     if at.channels_last:
         weight = np.ascontiguousarray(weight.swapaxes(1, 2))
     out = np.empty((len(x), at.groups * at.outputs, *at.positions), x.dtype)
-    grouped = _grouped(out, at)
+    grouped, read = _grouped(out, at), at.reader(x)
     for images in at.images():
-        for place, windows in at.blocks(at.of(x[images])):
+        for place, windows in at.blocks(read(images)):
             target, columns = grouped[images, ..., place], at.columns(windows)
             if at.channels_last:
                 product = columns @ weight
@@ -121,10 +115,10 @@ def _backward_input(g: Any, w: Any, at: Windows) -> Any:
 
 
 def _backward_weight(g: Any, x: Any, at: Windows) -> Any:
-    g = _grouped(g, at)
+    g, read = _grouped(g, at), at.reader(x)
     total = np.zeros((at.groups, at.outputs, at.depth), g.dtype)
     for images in at.images():
-        for place, windows in at.blocks(at.of(x[images])):
+        for place, windows in at.blocks(read(images)):
             part, columns = g[images, ..., place], at.columns(windows)
             if at.channels_last:
                 total += _merged(part, at) @ columns

@@ -117,21 +117,42 @@ def copy(x: Any) -> Any:
 _rounding(ceil=np.ceil, floor=np.floor, round=np.rint, trunc=np.trunc)
 
 
-def _divided(**by_name: Kernel) -> None:
-    """Kernels that raise PyTorch's error where an integer is divided by zero."""
-    for name, run in by_name.items():
+def _division(name: str, exact: Kernel, rounded: Kernel, result: Kernel) -> None:
+    """Register a division that rounds: `exact` is numpy's.
 
-        def checked(x: Any, y: Any, run: Kernel = run) -> Any:
-            if not y.all():
-                raise RuntimeError("ZeroDivisionError")
-            return run(x, y)
+    It raises PyTorch's error where an integer is divided by zero. numpy divides floats one by one
+    with libm, so single precision goes by way of double: for quotients below 2^28 the double
+    quotient never rounds up to an integer, and its product with the divisor is exact.
+    """
 
-        KERNELS[name] = lambda avals, params, out, run=run, checked=checked: with_numbers(
-            run if out.dtype.is_floating_point else checked, avals
-        )
+    def checked(x: Any, y: Any) -> Any:
+        if not y.all():
+            raise RuntimeError("ZeroDivisionError")
+        return exact(x, y)
+
+    def single(x: Any, y: Any) -> Any:
+        quotient = rounded(np.divide(x, y, dtype=np.float64))
+        out = result(x, y, quotient).astype(x.dtype)
+        rare = ~(np.abs(quotient) < 2.0**28) | np.isinf(y)
+        if rare.any():
+            out = np.where(rare, exact(x, y), out)
+        return out
+
+    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+        if not out.dtype.is_floating_point:
+            return with_numbers(checked, avals)
+        return with_numbers(single if out.dtype.itemsize == 4 else exact, avals)
+
+    KERNELS[name] = make
 
 
-_divided(floor_divide=np.floor_divide, fmod=np.fmod, remainder=np.remainder)
+def _fmod(x: Any, y: Any, quotient: Any) -> Any:
+    return np.copysign(x - quotient * y, x)  # -0.0 where a negative number leaves nothing
+
+
+_division("floor_divide", np.floor_divide, np.floor, lambda x, y, quotient: quotient)
+_division("remainder", np.remainder, np.floor, lambda x, y, quotient: x - quotient * y)
+_division("fmod", np.fmod, np.trunc, _fmod)
 
 
 @factory
@@ -141,48 +162,49 @@ def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     if not out.dtype.is_floating_point:
         return np.sign
     d = NUMPY_DTYPE[out.dtype]
+    zero = np.zeros((), d)
 
     def run(x: Any) -> Any:  # quicker than np.sign, and 0 for NaN as in PyTorch
-        difference = np.greater(x, 0).view(np.int8) - np.less(x, 0).view(np.int8)
+        difference = np.greater(x, zero).view(np.int8) - np.less(x, zero).view(np.int8)
         return difference.astype(d)
 
     return run
 
 
 def fresh(function: Kernel) -> Kernel:
-    """Register a kernel of one operand that works on its own intermediate result by `out=`.
+    """Register `name(x, one)`, a kernel that works on its own intermediate result by `out=`.
 
-    It is given arrays of at least one dim (of a 0-d one numpy's results are no arrays), and half
-    precision as single.
+    It is given an array of at least one dim (of a 0-d one numpy's results are no arrays), half
+    precision as single, and 1 as an array of that dtype, since numpy is slow with Python's numbers.
     """
 
     def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-        run = function
         if out.dtype.itemsize == 2:
-            run = lambda x: function(x.astype(np.float32)).astype(np.float16)  # noqa: E731
+            one = np.ones((), np.float32)
+            return lambda x: (
+                function(np.atleast_1d(x.astype(np.float32)), one).astype(np.float16).reshape(x.shape)
+            )
+        one = np.ones((), NUMPY_DTYPE[out.dtype])
         if out.ndim == 0:
-            return lambda x: run(x.reshape(1)).reshape(())
-        return run
+            return lambda x: function(x.reshape(1), one).reshape(())
+        return lambda x: function(x, one)
 
     KERNELS[function.__name__] = make
     return function
 
 
-ONE = np.array(1, np.int8)  # an array, since a Python number takes numpy's slow path
-
-
 @fresh
-def rsqrt(x: Any) -> Any:
+def rsqrt(x: Any, one: Any) -> Any:
     out = np.sqrt(x)
-    return np.divide(ONE, out, out=out)
+    return np.divide(one, out, out=out)
 
 
 @fresh
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Any, one: Any) -> Any:
     out = np.negative(x)
     np.exp(out, out=out)
-    out += ONE
-    return np.divide(ONE, out, out=out)
+    out += one
+    return np.divide(one, out, out=out)
 
 
 @factory
@@ -200,7 +222,13 @@ def pow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     return by_number
 
 
-_INTEGER_POWERS: dict[Any, Kernel] = {1: copy, 2: np.square, 3: lambda x: np.square(x) * x}
+def _cube(x: Any) -> Any:
+    out = np.square(x)
+    out *= x
+    return out
+
+
+_INTEGER_POWERS: dict[Any, Kernel] = {1: copy, 2: np.square, 3: _cube}
 _FLOAT_POWERS = _INTEGER_POWERS | {
     0.5: np.sqrt,
     -0.5: lambda x: np.reciprocal(np.sqrt(x)),

@@ -1,4 +1,4 @@
-"""Indexing kernels. An index out of range raises IndexError and writes nothing.
+"""Indexing kernels. An index out of range raises PyTorch's error and writes nothing.
 
 Whatever the dim, an index is worked out to positions in flat memory first: numpy's `take`, assignment
 and `ufunc.at` have quick paths for one flat index, several times as quick as for index tuples. All of
@@ -18,11 +18,13 @@ _UNSIGNED = {np.dtype(np.int64): np.uint64, np.dtype(np.int32): np.uint32}
 _REDUCE = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
-def _in_range(index: Any, size: int, dim: int, wrap: bool = False) -> Any:
+def _in_range(
+    index: Any, size: int, dim: int, wrap: bool = False, error: type[Exception] = IndexError
+) -> Any:
     """The index, with negative ones counted from the end if `wrap`.
 
     Raises:
-        IndexError: one of them is out of range.
+        IndexError: one of them is out of range; or another `error`.
     """
     if index.size == 0:
         return index
@@ -34,13 +36,13 @@ def _in_range(index: Any, size: int, dim: int, wrap: bool = False) -> Any:
         if wrapped.view(unsigned).max() < size:
             return wrapped
     bad = index[(index < (-size if wrap else 0)) | (index >= size)].flat[0]
-    raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
+    raise error(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
 @kernel
 def take(x: Any, index: Any, dim: Any, wrap: Any) -> Any:
-    if not wrap:
-        _in_range(index, x.shape[dim], dim)
+    if not wrap or x.size == 0:  # numpy does not look at the index where the result is empty
+        _in_range(index, x.shape[dim], dim, wrap)
     try:
         if x.flags.c_contiguous:
             return x.take(index, dim)
@@ -86,14 +88,14 @@ def ravel_index(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> 
 
 def _places(index: Any, shape: Any, dim: int) -> Any:
     """The flat positions of [.., index[..], ..] at `dim` and the same place elsewhere."""
-    index = _in_range(index, shape[dim], dim)
+    index = _in_range(index, shape[dim], dim, error=RuntimeError)
     offsets: Any = 0
     step = 1
     for d in reversed(range(len(shape))):
         if d == dim:
             index = index * step if step > 1 else index
         elif index.shape[d] > 1:
-            along = np.arange(0, index.shape[d] * step, step)
+            along = np.arange(index.shape[d]) * step
             offsets = along.reshape(-1, *(1,) * (len(shape) - 1 - d)) + offsets
         step *= shape[d]
     return index + offsets

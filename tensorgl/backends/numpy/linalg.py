@@ -96,8 +96,12 @@ def solve_triangular(a: Any, b: Any, upper: Any, unitriangular: Any) -> Any:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     x = np.array(np.broadcast_to(b, (*batch, *b.shape[-2:])), order="C")
     if x.size:
-        _substitute(a, x, upper, unitriangular)
+        with np.errstate(all="ignore"):
+            _substitute(a, x, upper, unitriangular)
     return x
+
+
+_LEAF = 32  # the side up to which one general solve is quicker than many small steps
 
 
 def _substitute(a: Any, x: Any, upper: bool, unit: bool) -> None:
@@ -107,6 +111,13 @@ def _substitute(a: Any, x: Any, upper: bool, unit: bool) -> None:
         if not unit:
             x /= a
         return
+    if n <= _LEAF:
+        triangle = np.triu(a, int(unit)) if upper else np.tril(a, -int(unit))
+        try:
+            x[...] = np.linalg.solve(triangle + np.eye(n) if unit else triangle, x)
+            return
+        except np.linalg.LinAlgError:  # a zero on the diagonal, which divides
+            pass
     first, second = slice(0, n // 2), slice(n // 2, n)
     if upper:
         first, second = second, first

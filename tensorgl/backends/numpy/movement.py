@@ -38,17 +38,19 @@ def _dense_steps(a: Aval) -> tuple[int, ...]:
 @factory
 def expand(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     (x_aval,), (shape,) = avals, params
-    if out.size == 0:
-        return lambda x: np.broadcast_to(x, shape)
     lead = out.ndim - x_aval.ndim
-    steps = zip(x_aval.shape, shape[lead:], _dense_steps(x_aval), strict=True)
-    steps = (0,) * lead + tuple(step if n == m else 0 for n, m, step in steps)
+    kept = tuple(n == m for n, m in zip(x_aval.shape, shape[lead:], strict=True))
     d = NUMPY_DTYPE[out.dtype]
 
+    def strides(steps: tuple[int, ...]) -> tuple[int, ...]:
+        return (0,) * lead + tuple(s if k else 0 for k, s in zip(kept, steps, strict=True))
+
+    dense = strides(_dense_steps(x_aval))
+
     def run(x: Any) -> Any:
-        if x.flags.c_contiguous:  # a tenth of the time that broadcast_to takes
-            return np.ndarray(shape, d, x, 0, steps)
-        return np.broadcast_to(x, shape)
+        if x.flags.c_contiguous and x.size:  # a tenth of the time that as_strided takes
+            return np.ndarray(shape, d, x, 0, dense)
+        return np_as_strided(x, shape, strides(x.strides))
 
     return run
 

@@ -30,7 +30,11 @@ def _taps(size: int, kernel: int, stride: int, low: int, dilation: int, count: i
         last = min(count - 1, (size - 1 - shift) // stride)
         last = max(last, first - 1)
         start = first * stride + shift
-        inside = slice(start, start + (last - first) * stride + 1, stride) if last >= first else slice(0, 0)
+        inside = (
+            slice(start, start + (last - first) * stride + 1, stride)
+            if last >= first
+            else slice(0, 0)
+        )
         taps.append((slice(first, last + 1), inside))
     return taps
 

@@ -26,7 +26,9 @@ _LOW = 0xFFFFFFFF
 def _schedule(seed_low: int, seed_high: int) -> list[Any]:
     """The key of each round as a column, in the order in which the round's rows are."""
     seed = (seed_low, seed_high)
-    keys = [[[(k + r * w) & _LOW] for k, w in zip(seed, _WEYL, strict=True)] for r in range(_ROUNDS)]
+    keys = [
+        [[(k + r * w) & _LOW] for k, w in zip(seed, _WEYL, strict=True)] for r in range(_ROUNDS)
+    ]
     return [np.array(k if r % 2 else k[::-1], np.uint32) for r, k in enumerate(keys)]
 
 

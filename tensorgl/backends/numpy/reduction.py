@@ -1,9 +1,8 @@
 """Reductions. Half precision accumulates in single, integers in int64, as PyTorch does.
 
-numpy adds along rows pairwise but slowly where they are short, and along leading dims one after the
-other, whose rounding errors grow with the count. Here floats are added by products with vectors of
-ones, which BLAS does at the speed of memory, in parts so short that errors stay as small as those of
-pairwise sums.
+numpy adds along rows slowly where they are short, and along other dims one element after the other,
+whose rounding errors grow with the count. Here floats are added in blocks: errors stay as small as
+those of pairwise sums, and everything runs at about the speed of memory.
 """
 
 from __future__ import annotations
@@ -18,40 +17,63 @@ from tensorgl.avals import Aval
 from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
 
 Shape = tuple[int, ...]
-ROW, COLUMN, PART = 2048, 128, 32  # how many are added at once along a last and another dim
+ROW = 1024  # how long a row, and
+FOLD = 64  # how many rows, are added at once
+BLAS = 8192  # elements a call: from 9216 on OpenBLAS wakes threads, which may wait long for a core
 
 
-def _sum_rows(n: int, d: Any) -> Kernel:
-    """Sums over the last dim, of size `n`, as (rows,)."""
-    if n <= ROW:
-        ones = np.ones(n, d)
-        return lambda x: x.reshape(-1, n) @ ones
-    part = ROW // 2
-    count = n // part
-    whole = count * part
-    ones, rest = np.ones(part, d), _sum_rows(count, d)
+def _sum_middle(n: int, inner: int, d: Any) -> Kernel:
+    """Sums over the middle of three dims (any, n, inner), in any shape: of parts, then their sums."""
+    if inner == 1:
+        part = n if n < 2 * ROW else ROW
+        add = _sum_rows(part, d)
+    elif n * inner <= BLAS or FOLD <= inner <= ROW:
+        part = min(n, BLAS // inner)
+        add = _sum_neighbours(n // part, part, inner, d)
+    else:
+        part = min(n, FOLD)
+        add = _fold(part, n // part * inner)
+    if part == n:
+        return add
+    whole = n - n % part
+    rest = _sum_middle(n // part, inner, d)
 
     def run(x: Any) -> Any:
-        x = x.reshape(-1, n)
-        total = rest(x[:, :whole].reshape(-1, count, part) @ ones)
-        return total if whole == n else total + x[:, whole:] @ ones[: n - whole]
+        x = x.reshape(-1, n, inner)
+        total = rest(add(x[:, :whole]))
+        if whole == n:
+            return total
+        return total.reshape(-1, inner) + np.add.reduce(x[:, whole:], 1)
 
     return run
 
 
-def _sum_columns(n: int, inner: int, d: Any) -> Kernel:
-    """Sums over the middle of three dims (any, n, inner), as (any, 1, inner)."""
-    if n <= COLUMN:
-        ones = np.ones((1, n), d)
-        return lambda x: ones @ x.reshape(-1, n, inner)
-    whole = n - n % PART
-    first, second = _sum_columns(whole // PART, PART * inner, d), _sum_columns(PART, inner, d)
-    ones = np.ones((1, n - whole), d)
+def _sum_neighbours(count: int, part: int, inner: int, d: Any) -> Kernel:
+    """Sums of `part` neighbours each, `inner` elements apart, by products with a row of ones."""
+    ones = np.ones((1, part), d)
+    return lambda x: ones @ x.reshape(-1, count, part, inner)
+
+
+def _fold(part: int, width: int) -> Kernel:
+    """Sums of elements that lie `width` apart."""
+    return lambda x: np.add.reduce(x.reshape(-1, part, width), 1)
+
+
+def _sum_rows(n: int, d: Any) -> Kernel:
+    """Sums of rows of `n` elements, by products with a vector of ones."""
+    ones = np.ones(n, d)
+    size = BLAS // n
 
     def run(x: Any) -> Any:
-        x = x.reshape(-1, n, inner)
-        total = second(first(x[:, :whole]))
-        return total if whole == n else total + ones @ x[:, whole:]
+        x = x.reshape(-1, n)
+        rows = len(x)
+        if rows <= size:
+            return x @ ones
+        whole = rows - rows % size
+        total = np.empty(rows, d)
+        np.matmul(x[:whole].reshape(-1, size, n), ones, out=total[:whole].reshape(-1, size))
+        np.matmul(x[whole:], ones, out=total[whole:])
+        return total
 
     return run
 
@@ -73,12 +95,10 @@ def _sum_contiguous(shape: Shape, dim: Shape, d: Any) -> Kernel:
     steps: list[Kernel] = []
     inner = 1
     for n, summed in reversed(runs):
-        if not summed:
-            inner *= n
-        elif inner == 1:
-            steps.append(_sum_rows(n, d))
+        if summed:
+            steps.append(_sum_middle(n, inner, d))
         else:
-            steps.append(_sum_columns(n, inner, d))
+            inner *= n
     if not steps:
         return np.array
 
@@ -155,7 +175,19 @@ def prod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     d = NUMPY_DTYPE[out.dtype]
     if d == np.float16:
         return lambda x: np.multiply.reduce(x, dim, np.float32, keepdims=keepdim).astype(d)
+    if d.kind == "f" and avals[0].ndim - 1 in dim:
+        return lambda x: np.multiply.reduce(_halved(x), dim, keepdims=keepdim)
     return lambda x: np.multiply.reduce(x, dim, d, keepdims=keepdim)
+
+
+def _halved(x: Any) -> Any:
+    """A shorter last dim with the same products: numpy multiplies many pairs at once, a row not."""
+    while (n := x.shape[-1]) > 16:
+        half = x[..., : n // 2] * x[..., n // 2 : n // 2 * 2]
+        if n % 2:
+            half[..., 0] *= x[..., -1]
+        x = half
+    return x
 
 
 @factory

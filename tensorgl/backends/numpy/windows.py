@@ -14,7 +14,7 @@ cache, and so that no more memory is taken. Their layout is chosen by shape, fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -65,8 +65,7 @@ class Windows:
         nd = len(positions)
         self._order = (1, 0, *range(3 + nd, 3 + 2 * nd), *range(3, 3 + nd), 2)
         self._back = tuple(self._order.index(k) for k in range(3 + 2 * nd))
-        depthwise = groups > 1 and self.channels == 1
-        area, column = prod(positions), groups * (1 if depthwise else max(self.depth, 1))
+        area, column = prod(positions), max(groups * self.depth, 1)
         step = BLOCK // (column * area)
         self._step = max(min(step, POSITIONS // area) if self.channels_last else step, 1)
         self._row = prod(positions[1:])
@@ -102,13 +101,20 @@ class Windows:
             (image, channel * self.channels, channel, *taps, *steps),
         )
 
-    def of(self, x: Any) -> Any:
-        """The windows over images."""
+    def reader(self, x: Any) -> Callable[[slice], Any]:
+        """A function from a block of images to its windows, which the next call writes over."""
         if self.padded == self.size and not self.channels_last:
-            return self.over(x)
-        padded = self.zeros(len(x), x.dtype)
-        padded[self.inner] = x
-        return self.over(padded)
+            whole = self.over(x)
+            return lambda images: whole[images]
+        padded = self.zeros(min(self._step, self.count), x.dtype)
+        windows, inner = self.over(padded), padded[self.inner]
+
+        def read(images: slice) -> Any:
+            count = images.stop - images.start
+            inner[:count] = x[images]
+            return windows[:count]
+
+        return read
 
     def columns(self, windows: Any) -> Any:
         """Planar: (images, groups, depth, positions); else (groups, all positions, depth)."""

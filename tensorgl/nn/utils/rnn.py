@@ -10,7 +10,7 @@ from tensorgl.dtypes import float16, float32, float64, int64
 from tensorgl.nn import functional as F
 from tensorgl.ops.joining import stack
 from tensorgl.tensor import Tensor
-from tensorgl.values import tensor
+from tensorgl.values import as_tensor
 
 __all__ = [
     "PackedSequence",
@@ -111,10 +111,7 @@ def pack_padded_sequence(
     Raises:
         RuntimeError: the lengths do not fit, are not positive, or are not sorted but should be.
     """
-    if isinstance(lengths, Tensor):
-        counts = lengths.cpu().to(int64)
-    else:
-        counts = tensor(list(lengths), dtype=int64)
+    counts = as_tensor(lengths, dtype=int64, device="cpu")
     if batch_first:
         input = input.transpose(0, 1)
     time, batch = input.shape[:2]
@@ -189,7 +186,7 @@ def pad_sequence(
     if not isinstance(sequences, Tensor | Iterable):
         raise RuntimeError(
             "pad_sequence: Expected iterable for input sequences, but got arg of type: "
-            f"{type(sequences).__name__}"
+            f"{type(sequences)}"
         )
     if padding_side not in ("left", "right"):
         raise RuntimeError(
