@@ -49,10 +49,12 @@ from tensorgl.ops.rectifier import (
     threshold,
     threshold_,
 )
+from tensorgl.ops.rearranging import *
 from tensorgl.ops.reduction import *
 from tensorgl.ops.resample import *
 from tensorgl.ops.rounding import *
 from tensorgl.ops.scan import *
+from tensorgl.ops.scattering import *
 from tensorgl.ops.slicing import *
 from tensorgl.ops.softmax import log_softmax, softmax
 from tensorgl.ops.sorting import *

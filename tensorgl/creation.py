@@ -243,12 +243,15 @@ def _spaced(start: Number, end: Number, steps: int, kind: dtype_type) -> Any:
         raise RuntimeError(f"number of steps must be non-negative, given {steps}")
     first = _as_number("linspace", "start", start)
     last = _as_number("linspace", "end", end)
+    if steps < 2:
+        return np.full(steps, first)
+    first, last = dtypes.element(first, kind), dtypes.element(last, kind)
     wide = np.dtype(kind.name if kind.is_floating_point else "float64").type
-    step = wide(last - first) / wide(max(steps - 1, 1))
+    step = wide(last - first) / wide(steps - 1)
     k = np.arange(steps, dtype=wide)
     rising = wide(first) + step * k
     falling = wide(last) - step * k[::-1]
-    return np.where(k < steps // 2 + (steps == 1), rising, falling)
+    return np.where(k < steps // 2, rising, falling)
 
 
 @op
@@ -280,7 +283,7 @@ def logspace(
 ) -> Tensor:
     """`base` to the powers of `linspace(start, end, steps)`."""
     kind = as_dtype(dtype) or dtypes.get_default_dtype()
-    values = np.power(np.float64(base), _spaced(start, end, steps, dtypes.float64))
+    values = np.power(float(base), _spaced(start, end, steps, kind), dtype=np.float64)
     return tensor(values, dtype=kind, device=device, requires_grad=requires_grad)
 
 

@@ -62,6 +62,7 @@ class dtype:
 
     @property
     def is_complex(self) -> builtins.bool:
+        """False: there are none."""
         return False
 
     def __repr__(self) -> str:
@@ -149,7 +150,7 @@ def of_number(value: Any) -> dtype:
 
 
 def element(value: Any, d: dtype) -> Any:
-    """A Python number as an element of dtype `d`; a negative one wraps in uint8.
+    """A Python number as an element of dtype `d`; a negative int wraps in uint8.
 
     Raises:
         RuntimeError: it is too large for the dtype, or no number of its category.
@@ -160,11 +161,11 @@ def element(value: Any, d: dtype) -> Any:
         if not math.isfinite(value) or abs(value) <= finfo(d).max:
             return value
     elif math.isfinite(value):
-        limits, whole = iinfo(d), builtins.int(value)
-        if limits.min <= whole <= limits.max:
-            return whole
-        if not d.is_signed and 0 < -whole <= limits.max:
-            return whole + limits.max + 1
+        limits = iinfo(d)
+        if limits.min <= value <= limits.max:
+            return builtins.int(value)
+        if isinstance(value, builtins.int) and not d.is_signed and -limits.max <= value < 0:
+            return value % (limits.max + 1)
     raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
 
 
@@ -219,10 +220,12 @@ class iinfo:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
+_FORMATS: Final = {2: (10, 15, 3), 4: (23, 127, 6), 8: (52, 1023, 15)}
+"""Bits of mantissa, largest exponent and decimal digits, by bytes."""
+
+
 class finfo:
     """Limits of a floating-point dtype (IEEE 754): `bits eps min max tiny smallest_normal resolution`."""
-
-    _mantissa = {2: (10, 15, 3), 4: (23, 127, 6), 8: (52, 1023, 15)}
 
     def __init__(self, d: dtype | None = None) -> None:
         d = d or _default
@@ -230,7 +233,7 @@ class finfo:
             raise TypeError(
                 f"finfo() requires a floating point input type, given {d}; use iinfo for integers"
             )
-        mantissa, exponent, digits = self._mantissa[d.itemsize]
+        mantissa, exponent, digits = _FORMATS[d.itemsize]
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.eps = 2.0**-mantissa

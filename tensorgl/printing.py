@@ -97,7 +97,7 @@ class _Format:
         self.width = max((len(self.text(v)) for v in values.tolist()), default=1)
 
     def _style(self, values: Any) -> str:
-        """ "whole" if there are no fractions, "sci" if the range is too wide, else "fixed"."""
+        """Without digits after the point if there are no fractions, or in powers of ten, or fixed."""
         whole = bool((values == np.ceil(values)).all())
         sci = _options.sci_mode
         if sci is None and values.size:

@@ -235,7 +235,7 @@ def normal(
         return as_leaf(_scaled(out, mean, std), requires_grad)
 
 
-def _scaled(out: Tensor, mean: Any, std: Any) -> Tensor:
+def _scaled(out: Any, mean: Any, std: Any) -> Any:
     """`out * std + mean`."""
     if isinstance(std, Tensor):
         if std.device.type == "cpu" and (dispatch.to_host(std.detach()) < 0).any():
@@ -265,16 +265,18 @@ def bernoulli(
 
 
 def _bernoulli(like: Tensor, p: Any, generator: Generator | None) -> Tensor:
-    if isinstance(p, Tensor):
-        inside = p.device.type != "cpu" or not ((p < 0) | (p > 1)).any()
-    else:
-        inside = 0 <= p <= 1
+    shape = tuple(like.shape)
+    if not isinstance(p, Tensor):
+        _check_probability(0 <= p <= 1, p)
+        return sampling.bernoulli_mask(shape, p, like.device, generator).to(like.dtype)
+    if p.device.type == "cpu":
+        _check_probability(not ((p < 0) | (p > 1)).any(), p)
+    return (sampling.uniform(shape, dtypes.float32, like.device, generator) < p).to(like.dtype)
+
+
+def _check_probability(inside: bool, p: Any) -> None:
     if not inside:
         raise RuntimeError(f"bernoulli expects p to be in [0, 1], but got p={p}")
-    shape = tuple(like.shape)
-    if isinstance(p, Tensor):
-        return (sampling.uniform(shape, dtypes.float32, like.device, generator) < p).to(like.dtype)
-    return sampling.bernoulli_mask(shape, p, like.device, generator).to(like.dtype)
 
 
 def multinomial(
@@ -345,7 +347,7 @@ def _without_replacement(weights: Any, count: int, generator: Generator | None) 
     return np.argsort(times, 1, kind="stable")[:, :count].copy()
 
 
-def _drawn(self: Tensor, generator: Generator | None) -> Tensor:
+def _drawn(self: Tensor, generator: Generator | None) -> Any:
     """Uniform numbers for a method that fills `self`, which must be floating-point."""
     return sampling.uniform(tuple(self.shape), self.dtype, self.device, generator)
 

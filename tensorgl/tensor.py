@@ -189,20 +189,20 @@ class Tensor(Operators, ConversionMethods):
     expand_as = ops.movement.expand_as
     flatten = ops.movement.flatten
     flip = ops.movement.flip
-    fliplr = ops.movement.fliplr
-    flipud = ops.movement.flipud
+    fliplr = ops.rearranging.fliplr
+    flipud = ops.rearranging.flipud
     hsplit = ops.joining.hsplit
     moveaxis = ops.movement.moveaxis
     movedim = ops.movement.movedim
     narrow = ops.slicing.narrow
     permute = ops.movement.permute
     ravel = ops.movement.ravel
-    repeat = ops.joining.repeat
-    repeat_interleave = ops.joining.repeat_interleave
+    repeat = ops.rearranging.repeat
+    repeat_interleave = ops.rearranging.repeat_interleave
     reshape = ops.movement.reshape
     reshape_as = ops.movement.reshape_as
-    roll = ops.joining.roll
-    rot90 = ops.movement.rot90
+    roll = ops.rearranging.roll
+    rot90 = ops.rearranging.rot90
     select = ops.slicing.select
     select_scatter = ops.slicing.select_scatter
     slice_scatter = ops.slicing.slice_scatter
@@ -214,7 +214,7 @@ class Tensor(Operators, ConversionMethods):
     swapdims = ops.movement.swapdims
     t = ops.movement.t
     tensor_split = ops.joining.tensor_split
-    tile = ops.joining.tile
+    tile = ops.rearranging.tile
     transpose = ops.movement.transpose
     tril = ops.diagonals.tril
     triu = ops.diagonals.triu
@@ -236,12 +236,12 @@ class Tensor(Operators, ConversionMethods):
     triu_ = in_place(ops.diagonals.triu, saves=False)
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
         """A view with the dims in reverse order."""
         return self.permute(tuple(range(self.ndim))[::-1])
 
     @property
-    def H(self) -> Tensor:
+    def H(self) -> Tensor:  # noqa: N802 (PyTorch's name)
         """A view of a matrix with its dims swapped."""
         if self.ndim not in (0, 2):
             raise RuntimeError(
@@ -250,12 +250,12 @@ class Tensor(Operators, ConversionMethods):
         return self.t()
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> Tensor:  # noqa: N802 (PyTorch's name)
         """A view with the last two dims swapped."""
         return self.adjoint()
 
     @property
-    def mH(self) -> Tensor:
+    def mH(self) -> Tensor:  # noqa: N802 (PyTorch's name)
         """A view with the last two dims swapped."""
         return self.adjoint()
 
@@ -271,7 +271,7 @@ class Tensor(Operators, ConversionMethods):
     index_copy = ops.gathering.index_copy
     index_fill = ops.gathering.index_fill
     index_put = ops.indexing.index_put
-    index_reduce = ops.gathering.index_reduce
+    index_reduce = ops.scattering.index_reduce
     index_select = ops.gathering.index_select
     masked_fill = ops.gathering.masked_fill
     masked_scatter = ops.gathering.masked_scatter
@@ -280,7 +280,7 @@ class Tensor(Operators, ConversionMethods):
     put = ops.gathering.put
     scatter = ops.gathering.scatter
     scatter_add = ops.gathering.scatter_add
-    scatter_reduce = ops.gathering.scatter_reduce
+    scatter_reduce = ops.scattering.scatter_reduce
     take = ops.gathering.take
     take_along_dim = ops.gathering.take_along_dim
     zero_ = ops.indexing.zero_
@@ -289,13 +289,13 @@ class Tensor(Operators, ConversionMethods):
     index_copy_ = in_place(ops.gathering.index_copy, saves=False)
     index_fill_ = in_place(ops.gathering.index_fill, saves=False)
     index_put_ = in_place(ops.indexing.index_put, saves=False)
-    index_reduce_ = in_place(ops.gathering.index_reduce)
+    index_reduce_ = in_place(ops.scattering.index_reduce)
     masked_fill_ = in_place(ops.gathering.masked_fill, saves=False)
     masked_scatter_ = in_place(ops.gathering.masked_scatter, saves=False)
     put_ = in_place(ops.gathering.put, saves=False)
     scatter_ = in_place(ops.gathering.scatter, saves=False)
     scatter_add_ = in_place(ops.gathering.scatter_add, saves=False)
-    scatter_reduce_ = in_place(ops.gathering.scatter_reduce)
+    scatter_reduce_ = in_place(ops.scattering.scatter_reduce)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:

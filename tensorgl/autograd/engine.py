@@ -118,21 +118,19 @@ def run_backward(
                 found[id(leaf)] = g
             if accumulate:
                 leaf._accumulate_grad(g)
-                for hook in tuple((leaf._hooks or {}).values()):
-                    if isinstance(hook, PostHook):
-                        hook.call(leaf)
+                if leaf._hooks:
+                    _run_leaf_hooks(leaf._hooks, leaf)
     finally:
         mode.grad = previous
     return found
 
 
-def _run_hooks(hooks: dict[int, Callable[..., Any]], g: Any) -> Any:
+def _run_hooks(hooks: dict[int, Any], g: Any) -> Any:
+    """The gradient (a list of them for a MultiNode) after the hooks that come before its node."""
     for hook in tuple(hooks.values()):
         if isinstance(hook, PostHook):
             continue
-        for given in g if isinstance(g, list) else (g,):
-            if given is not None:
-                share(given)
+        _share_all(g)
         result = hook(g)
         if result is None:
             continue
@@ -157,13 +155,23 @@ def _check_replacement(hook: Any, result: Any, g: Any) -> None:
 def _run_post_hooks(hooks: dict[int, Any], parts: list[Any], g: Any) -> list[Any]:
     for hook in tuple(hooks.values()):
         if isinstance(hook, PostHook):
-            for given in parts:
-                if given is not None:
-                    share(given)
-            result = hook.call(tuple(parts), tuple(g) if isinstance(g, list) else (g,))
+            _share_all(parts)
+            result = hook.call(tuple(parts), (g,) if isinstance(g, TensorBase) else tuple(g))
             if result is not None:
                 parts = [result] if isinstance(result, TensorBase) else list(result)
     return parts
+
+
+def _run_leaf_hooks(hooks: dict[int, Any], leaf: Any) -> None:
+    for hook in tuple(hooks.values()):
+        if isinstance(hook, PostHook):
+            hook.call(leaf)
+
+
+def _share_all(g: Any) -> None:
+    for given in (g,) if isinstance(g, TensorBase) else g:
+        if given is not None:
+            share(given)
 
 
 def _check_finite(node: Node, parts: list[Any]) -> None:
@@ -417,8 +425,9 @@ class inference_mode(_ModeContext):
     """Turn recording off for code that will never be differentiated."""
 
     def __new__(cls, mode: Any = True) -> Any:
+        """A context, or a decorated function for `@inference_mode` without parentheses."""
         context = super().__new__(cls)
-        if callable(mode):  # @inference_mode without parentheses
+        if callable(mode):
             context.__init__()
             return context(mode)
         return context
@@ -440,7 +449,8 @@ class set_grad_enabled(_ModeContext):
         mode.grad = self._grad
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        mode.grad = self._outer  # as a decorator it acts only inside the function
+        """As a decorator it acts only inside the function."""
+        mode.grad = self._outer
         return super().__call__(function)
 
 

@@ -186,6 +186,7 @@ class Function:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Not how a Function is called; always raises."""
         raise RuntimeError(
             "A Function is not called on an instance: give it a static forward method and call "
             f"{type(self).__name__}.apply(...)"
@@ -226,13 +227,14 @@ def _connected(
         node = FunctionNode(cls, context, inputs)
         node.count = len(outputs)
         node.avals = tuple(x._aval if isinstance(x, TensorBase) else None for x in outputs)
-    connected = []
+    connected: list[Any] = []
+    out: Any
     for index, out in enumerate(outputs):
         if isinstance(out, TensorBase):
             part = None
-            if node is not None and out._aval.dtype.is_floating_point:
-                if not _is_in(out, context._non_differentiable):
-                    part = Part(node, index, out._aval)
+            fixed = _is_in(out, context._non_differentiable)
+            if node is not None and out._aval.dtype.is_floating_point and not fixed:
+                part = Part(node, index, out._aval)
             if _is_in(out, context._dirty):
                 _rewrite(out, part)
             else:
@@ -275,11 +277,11 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _undifferentiable(out: Any, sources: list[Any]) -> Any:
-    """`out` with a history in which backward raises."""
-    if not isinstance(out, TensorBase):
-        return out
-    out = out.detach()
+def _undifferentiable(result: Any, sources: list[Any]) -> Any:
+    """`result` with a history in which backward raises."""
+    if result is None:
+        return None
+    out = result.detach()
     edges = tuple(s._node or s for s in sources)
     out._node, out._requires_grad = Node(_error, edges, (), (), out._aval), True
     return out

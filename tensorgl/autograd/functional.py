@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorgl.autograd import engine
-from tensorgl.creation import eye, zeros_like
+from tensorgl.creation import eye, ones_like, zeros, zeros_like
 from tensorgl.ops.joining import stack
 from tensorgl.tensor import Tensor
 
@@ -101,7 +101,7 @@ def _vector(v: Any, like: Any, what: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(tensors) != 1 or tensors[0].numel() != 1:
             raise RuntimeError(f"The vector v can only be None if {what} with a single element.")
-        return (tensors[0].detach().new_ones(tensors[0].shape),)
+        return (ones_like(tensors[0]),)
     vectors = _as_tuple(v, "v", "the product")
     if len(vectors) != len(tensors):
         raise RuntimeError(
@@ -165,7 +165,7 @@ def _check_dependence(grads: list[list[Tensor]]) -> None:
 def _assembled(rows: list[Tensor], out: Tensor, x: Tensor) -> Tensor:
     """The gradients of every element of an output, (*out, *x)."""
     if not rows:
-        return x.new_zeros((*out.shape, *x.shape))
+        return zeros((*out.shape, *x.shape), dtype=x.dtype, device=x.device)
     return stack(rows).reshape(*out.shape, *x.shape)
 
 
@@ -260,7 +260,7 @@ def vhp(
     started = _started(inputs, create_graph, "vhp")
     vector = _vector(v, inputs, "the input to the user-provided function is a single Tensor")
     result, outputs = _called(_scalar(func, "vhp"), started, "vhp", strict)
-    one = (result.detach().new_ones(()),)
+    one = (ones_like(result),)
     name = "The output of the user-provided function"
     first = _product(outputs, started, one, True, strict, name)
     name = "The jacobian of the user-provided function"

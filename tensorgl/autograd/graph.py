@@ -215,7 +215,7 @@ class Node:
         """The nodes (or leaf tensors) that the gradient goes to, as PyTorch gives them."""
         return tuple((e, 0) for e in self.edges)
 
-    def add_hook(self, hook: Callable[[Any], Any]) -> Handle:
+    def add_hook(self, hook: Callable[[Any], Any] | PostHook) -> Handle:
         """Call `hook(gradient)` before this node runs; a result that is not None replaces it."""
         if self.hooks is None:
             self.hooks = {}
@@ -305,6 +305,7 @@ class MultiNode(Node):
                 self.outs.append((out._data, out._memory, out._memory.version, out._aval, part))  # type: ignore[union-attr]
 
     def release(self) -> None:
+        """Drop what was saved."""
         if self.outs:
             self.saved = None
             self.outs = []
@@ -327,6 +328,7 @@ class Part(Node):
         self.index = index
 
     def name(self) -> str:
+        """That of the call."""
         return self.edges[0].name()
 
     def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> Handle:

@@ -174,7 +174,8 @@ class AutogradMethods(TensorBase):
 
     def _reduce_to(self, target: Any, node: graph.Node) -> Tensor:
         """A gradient as its input's shape and dtype: summed over what was broadcast, and cast."""
-        g, shape = self, self._aval.shape
+        g: Any = self
+        shape = self._aval.shape
         if shape != target.shape:
             lead = len(shape) - target.ndim
             if lead < 0 or any(

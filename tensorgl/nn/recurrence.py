@@ -12,8 +12,7 @@ from typing import Any
 
 from tensorgl.autograd import no_grad
 from tensorgl.autograd.graph import FREED, MultiNode, Vjp, mode
-from tensorgl.nn import functional as F
-from tensorgl.ops.joining import cat
+from tensorgl.ops.joining import cat, stack
 from tensorgl.tensor import Tensor
 
 __all__ = ["Steps", "gru_loop", "lstm_loop", "rnn_loop"]
@@ -29,27 +28,36 @@ class Steps:
     def __init__(self, sizes: Sequence[int], reverse: bool) -> None:
         self.sizes = list(sizes)
         self.reverse = reverse
+        self.even = self.sizes[0] == self.sizes[-1]
 
     def split(self, packed: Tensor) -> Sequence[Tensor]:
         """One tensor a step."""
         parts = packed.split(self.sizes)
         return parts[::-1] if self.reverse else parts
 
-    def split_gradient(self, packed: Tensor | None) -> Sequence[Tensor | None]:
-        """The same of a gradient that may not have arrived."""
-        return [None] * len(self.sizes) if packed is None else self.split(packed)
+    def back(self, *tensors: Tensor | None) -> Any:
+        """The number of rows and the parts of several tensors, step by step from the last one.
+
+        A tensor that is None, as a gradient may be, has None for every step.
+        """
+        sizes = self.sizes if self.reverse else self.sizes[::-1]
+        parts = ([None] * len(sizes) if t is None else self.split(t)[::-1] for t in tensors)
+        return zip(sizes, *parts, strict=True)
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The inverse of `split`."""
         return cat(parts[::-1] if self.reverse else parts)
 
-    def before(self, packed: Tensor, start: Tensor) -> Sequence[Tensor]:
+    def before(self, packed: Tensor, start: Tensor) -> Tensor:
         """The state that each step was given, from those that the steps ended with."""
+        rows = start.shape[0]
+        if self.even and self.reverse:
+            return cat((packed[rows:], start))
+        if self.even:
+            return cat((start, packed[: packed.shape[0] - rows]))
         parts = self.split(packed)
-        return [
-            _carried(state, start, part.shape[0])
-            for state, part in zip((start, *parts[:-1]), parts, strict=True)
-        ]
+        given = zip((start, *parts[:-1]), parts, strict=True)
+        return self.join([_carried(state, start, part.shape[0]) for state, part in given])
 
 
 def _carried(state: Tensor, start: Tensor, rows: int) -> Tensor:
@@ -63,22 +71,26 @@ def _carried(state: Tensor, start: Tensor, rows: int) -> Tensor:
 class _Carry:
     """The gradient of a carried state on its way back; gathers that of the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, like: Tensor) -> None:
+        self.like = like
         self.gradient: Any = None  # of the state that the step after was given
         self.begun: list[Tensor] = []  # of the rows of the start, the last ones first
 
-    def plus(self, g: Tensor | None, state: Tensor) -> Tensor:
-        """The gradient of `state`: what the step after sent back, and `g`, which may be None."""
-        back, rows = self.gradient, state.shape[0]
+    def plus(self, g: Tensor | None, rows: int) -> Tensor:
+        """The gradient of a step's state: what the step after sent back, and `g` if not None."""
+        back = self.gradient
         if back is None:
-            return state.new_zeros(state.shape) if g is None else g
+            return self._zeros(rows) if g is None else g
         have = back.shape[0]
         if rows < have:
             self.begun.append(back[rows:])
             back = back[:rows]
         elif rows > have:
-            back = F.pad(back, (0, 0, 0, rows - have))
+            back = cat((back, self._zeros(rows - have)))
         return back if g is None else back + g
+
+    def _zeros(self, rows: int) -> Tensor:
+        return self.like.new_zeros((rows, self.like.shape[1]))
 
     def of_start(self) -> Tensor:
         """The gradient of the start, when the first step has sent back its own."""
@@ -105,57 +117,65 @@ class _TimeLoop(MultiNode):
 _loop = Vjp("time_loop", (), (), {})
 
 
-def _run(forward: Any, backward: Any, inputs: Sequence[Any], keep: Sequence[Any]) -> Any:
-    """`forward(*inputs)`: a tuple of tensors, recorded as one node.
+def _run(
+    steps: Steps,
+    forward: Callable[..., Sequence[list[Tensor]]],
+    backward: Callable[..., Sequence[Tensor | None]],
+    inputs: Sequence[Any],
+    keep: Sequence[Any],
+    results: int,
+) -> tuple[Tensor, ...]:
+    """Take all steps, recorded as one node.
 
-    Its gradient is `backward(gradients, keep, outs)`: one for each input, from those of the results,
-    of which some may be None. `keep` are the inputs that backward needs.
+    `forward(*inputs)` gives lists of steps, of which the first `results` are the results and the
+    others are only for backward. `backward(gradients, keep, outs)` gives the gradient of each input
+    from those of all lists, which may be None. `keep` are the inputs that it needs.
     """
     record = mode.grad and any(t is not None and t.requires_grad for t in inputs)
     with no_grad():
-        outs = forward(*inputs)
+        lists = forward(*inputs)
+        outs = tuple(steps.join(parts) for parts in (lists if record else lists[:results]))
     if record:
         edges = tuple((t._node or t) if t is not None and t.requires_grad else None for t in inputs)
         node = _TimeLoop(_loop, edges, tuple(keep), (), None)
         node.rule = backward
         node.set_outputs(outs, save=True)
-    return outs
+    return outs[:results]
 
 
-def _back(*lists: Any) -> Any:
-    """Steps of several lists together, the last one first."""
-    return zip(*(x[::-1] for x in lists), strict=True)
+def _transposed(w: Tensor, steps: Steps) -> Tensor:
+    """`w.T`, laid out anew where many products follow: BLAS is quicker on rows without gaps."""
+    return w.t() if len(steps.sizes) == 1 else w.t().contiguous()
 
 
 def rnn_loop(x: Tensor, w: Tensor, h0: Tensor, steps: Steps, relu: bool) -> Tensor:
     """`h = f(x + h @ w.T)`, with tanh or relu as `f`: the states after all steps."""
 
-    def forward(x: Tensor, w: Tensor, h0: Tensor) -> tuple[Tensor, ...]:
-        wt, h, states = w.t(), h0, []
+    def forward(x: Tensor, w: Tensor, h0: Tensor) -> Any:
+        wt, h, hs = _transposed(w, steps), h0, []
         for xt in steps.split(x):
             z = xt + _carried(h, h0, xt.shape[0]) @ wt
             h = z.relu() if relu else z.tanh()
-            states.append(h)
-        return (steps.join(states),)
+            hs.append(h)
+        return (hs,)
 
     def backward(gradients: Any, kept: Any, outs: Any) -> Any:
         (w, h0), (h,) = kept, outs
         slope = (h > 0).to(h.dtype) if relu else 1 - h * h
-        carry, parts = _Carry(), []
-        gs = steps.split_gradient(gradients[0])
-        for g, ht, k in _back(gs, steps.split(h), steps.split(slope)):
-            dz = carry.plus(g, ht) * k
+        carry, dzs = _Carry(h0), []
+        for rows, g, k in steps.back(gradients[0], slope):
+            dz = carry.plus(g, rows) * k
             carry.gradient = dz @ w
-            parts.append(dz)
-        dx = steps.join(parts[::-1])
-        return dx, dx.t() @ steps.join(steps.before(h, h0)), carry.of_start()
+            dzs.append(dz)
+        dx = steps.join(dzs[::-1])
+        return dx, dx.t() @ steps.before(h, h0), carry.of_start()
 
-    return _run(forward, backward, (x, w, h0), (w, h0))[0]
+    return _run(steps, forward, backward, (x, w, h0), (w, h0), 1)[0]
 
 
 def lstm_loop(
     x: Tensor, w: Tensor, w_hr: Tensor | None, h0: Tensor, c0: Tensor, steps: Steps
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """`i, f, g, o` of `x + h @ w.T`; `c = f c + i g`; `h = o tanh(c)`, times `w_hr.T` if given.
 
     Returns:
@@ -166,11 +186,11 @@ def lstm_loop(
     n = c0.shape[1]
 
     def gates(z: Tensor) -> tuple[Tensor, ...]:
-        i_f, g, o = z[:, : 2 * n].sigmoid(), z[:, 2 * n : 3 * n].tanh(), z[:, 3 * n :].sigmoid()
-        return i_f[:, :n], i_f[:, n:], g, o
+        i, f, _, o = z.sigmoid().split(n, 1)
+        return i, f, z.narrow(1, 2 * n, n).tanh(), o
 
-    def forward(x: Any, w: Any, w_hr: Any, h0: Any, c0: Any) -> tuple[Tensor, ...]:
-        wt, h, c = w.t(), h0, c0
+    def forward(x: Tensor, w: Tensor, w_hr: Tensor | None, h0: Tensor, c0: Tensor) -> Any:
+        wt, h, c = _transposed(w, steps), h0, c0
         hs, cs, zs = [], [], []
         for xt in steps.split(x):
             rows = xt.shape[0]
@@ -183,36 +203,40 @@ def lstm_loop(
             hs.append(h)
             cs.append(c)
             zs.append(z)
-        return steps.join(hs), steps.join(cs), steps.join(zs)
+        return hs, cs, zs
 
     def backward(gradients: Any, kept: Any, outs: Any) -> Any:
         (w, w_hr, h0, c0), (h, c, z) = kept, outs
         i, f, g, o = gates(z)
         t = c.tanh()
-        c_before = steps.join(steps.before(c, c0))
-        # What a gate's gradient is per gradient of c, or of the unprojected h for the output gate.
-        slopes = cat((i * (1 - i) * g, f * (1 - f) * c_before, i * (1 - g * g), o * (1 - o) * t), 1)
+        # The gradient of z per gradient of c, or of o tanh(c) for the output gate.
+        slopes = cat(
+            (
+                i * (1 - i) * g,
+                f * (1 - f) * steps.before(c, c0),
+                i * (1 - g * g),
+                o * (1 - o) * t,
+            ),
+            1,
+        )
         c_slope = o * (1 - t * t)
-        h_carry, c_carry, parts, dhs = _Carry(), _Carry(), [], []
-        for gh, gc, gz, ht, ct, k, kc, ft in _back(
-            *(steps.split_gradient(g) for g in gradients),
-            *(steps.split(y) for y in (h, c, slopes, c_slope, f)),
-        ):
-            dh = h_carry.plus(gh, ht)
+        h_carry, c_carry, dzs, dhs = _Carry(h0), _Carry(c0), [], []
+        for rows, gh, gc, gz, k, kc, ft in steps.back(*gradients, slopes, c_slope, f):
+            dh = h_carry.plus(gh, rows)
             dm = dh if w_hr is None else dh @ w_hr
-            dc = c_carry.plus(gc, ct) + dm * kc
+            dc = c_carry.plus(gc, rows) + dm * kc
             dz = cat((dc, dc, dc, dm), 1) * k
             if gz is not None:
                 dz = dz + gz
             h_carry.gradient, c_carry.gradient = dz @ w, dc * ft
-            parts.append(dz)
+            dzs.append(dz)
             dhs.append(dh)
-        dx = steps.join(parts[::-1])
-        dw = dx.t() @ steps.join(steps.before(h, h0))
+        dx = steps.join(dzs[::-1])
+        dw = dx.t() @ steps.before(h, h0)
         dw_hr = None if w_hr is None else steps.join(dhs[::-1]).t() @ (o * t)
         return dx, dw, dw_hr, h_carry.of_start(), c_carry.of_start()
 
-    return _run(forward, backward, (x, w, w_hr, h0, c0), (w, w_hr, h0, c0))[:2]
+    return _run(steps, forward, backward, (x, w, w_hr, h0, c0), (w, w_hr, h0, c0), 2)
 
 
 def gru_loop(x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, steps: Steps) -> Tensor:
@@ -223,44 +247,40 @@ def gru_loop(x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, steps: Steps) -
     n = h0.shape[1]
 
     def gates(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        r_z = (x[:, : 2 * n] + y[:, : 2 * n]).sigmoid()
-        r = r_z[:, :n]
-        return r, r_z[:, n:], (x[:, 2 * n :] + r * y[:, 2 * n :]).tanh()
+        r, z = (x.narrow(1, 0, 2 * n) + y.narrow(1, 0, 2 * n)).sigmoid().split(n, 1)
+        return r, z, (x.narrow(1, 2 * n, n) + r * y.narrow(1, 2 * n, n)).tanh()
 
-    def forward(x: Any, w: Any, b: Any, h0: Any) -> tuple[Tensor, ...]:
-        h, hs, ys = h0, [], []
+    def forward(x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor) -> Any:
+        wt, h, hs, ys = _transposed(w, steps), h0, [], []
         for xt in steps.split(x):
             h = _carried(h, h0, xt.shape[0])
-            y = F.linear(h, w, b)
+            y = h @ wt if b is None else h @ wt + b
             _, z, new = gates(xt, y)
             h = new + z * (h - new)
             hs.append(h)
             ys.append(y)
-        return steps.join(hs), steps.join(ys)
+        return hs, ys
 
     def backward(gradients: Any, kept: Any, outs: Any) -> Any:
         (x, w, h0), (h, y) = kept, outs
         r, z, new = gates(x, y)
-        h_before = steps.join(steps.before(h, h0))
-        # What the gradients of r, z and n before their nonlinearities are per gradient of h.
+        h_before = steps.before(h, h0)
+        # The gradients of r, z and n before their nonlinearities per gradient of h.
         n_slope = (1 - z) * (1 - new * new)
-        r_slope = n_slope * y[:, 2 * n :] * r * (1 - r)
+        r_slope = n_slope * y.narrow(1, 2 * n, n) * r * (1 - r)
         z_slope = (h_before - new) * z * (1 - z)
-        slopes = cat((r_slope, z_slope, n_slope * r), 1)
-        carry, parts, dhs = _Carry(), [], []
-        for gh, gy, ht, k, zt in _back(
-            *(steps.split_gradient(g) for g in gradients),
-            *(steps.split(v) for v in (h, slopes, z)),
-        ):
-            dh = carry.plus(gh, ht)
-            dy = cat((dh, dh, dh), 1) * k
+        slopes = stack((r_slope, z_slope, n_slope * r), 1)
+        carry, dys, dhs = _Carry(h0), [], []
+        for rows, gh, gy, k, zt in steps.back(*gradients, slopes, z):
+            dh = carry.plus(gh, rows)
+            dy = (dh.unsqueeze(1) * k).reshape(rows, 3 * n)
             if gy is not None:
                 dy = dy + gy
             carry.gradient = dy @ w + dh * zt
-            parts.append(dy)
+            dys.append(dy)
             dhs.append(dh)
-        dy, dh = steps.join(parts[::-1]), steps.join(dhs[::-1])
-        dx = cat((dh, dh, dh), 1) * cat((r_slope, z_slope, n_slope), 1)
+        dy, dh = steps.join(dys[::-1]), steps.join(dhs[::-1])
+        dx = cat((dh * r_slope, dh * z_slope, dh * n_slope), 1)
         return dx, dy.t() @ h_before, dy.sum(0), carry.of_start()
 
-    return _run(forward, backward, (x, w, b, h0), (x, w, h0))[0]
+    return _run(steps, forward, backward, (x, w, b, h0), (x, w, h0), 1)[0]

@@ -242,7 +242,7 @@ def _last(states: Tensor, steps: Steps) -> Tensor:
     sizes = steps.sizes
     if steps.reverse:
         return states[: sizes[0]]
-    if sizes[0] == sizes[-1]:
+    if steps.even:
         return states[states.shape[0] - sizes[-1] :]
     rows, offset = list(range(sizes[0])), 0
     for size in sizes:

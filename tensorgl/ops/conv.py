@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.dispatch import call2, defvjp, op
+from tensorgl.ops.geometry import Sizes, each_dim
 from tensorgl.ops.movement import reshape, squeeze, unsqueeze
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
 ]
 
 Tensor = Any
-Sizes = int | Sequence[int]
 
 
 @op
@@ -32,11 +32,9 @@ def conv1d(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Slide `weight` over the last dim of `input`; see `conv2d`.
+    """Slide `weight`, (O, C / groups, K), over the last dim of `input`, (N, C, L) or (C, L).
 
-    Args:
-        input: (N, C, L) or (C, L).
-        weight: (O, C / groups, K).
+    See `conv2d`.
     """
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
@@ -81,11 +79,9 @@ def conv3d(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Slide `weight` over the last three dims of `input`; see `conv2d`.
+    """Slide `weight`, (O, C / groups, KD, KH, KW), over the last three dims of `input`.
 
-    Args:
-        input: (N, C, D, H, W) or (C, D, H, W).
-        weight: (O, C / groups, KD, KH, KW).
+    The input is (N, C, D, H, W) or (C, D, H, W). See `conv2d`.
     """
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
@@ -264,27 +260,6 @@ def _finished(out: Tensor, bias: Tensor | None, batched: bool) -> Tensor:
     if bias is not None:
         out = out + reshape(bias, (-1, *(1,) * (out.ndim - 2)))
     return out if batched else squeeze(out, 0)
-
-
-def each_dim(name: str, what: str, value: Sizes, nd: int, least: int) -> tuple[int, ...]:
-    """One number for each of `nd` dims, from an int or a sequence of one or `nd` ints.
-
-    Raises:
-        RuntimeError: there are others than one or `nd` numbers, or one of them is below `least`.
-    """
-    if isinstance(value, Sequence):
-        numbers = tuple(value) * (nd if len(value) == 1 else 1)
-    else:
-        numbers = (value,) * nd
-    if len(numbers) != nd:
-        raise RuntimeError(
-            f"{name}: expected {what} to be a single integer value or a list of {nd} values to match "
-            f"the spatial dimensions, but got {what}={list(numbers)}"
-        )
-    numbers = tuple(n if type(n) is int else n.__index__() for n in numbers)
-    if min(numbers) < least:
-        raise RuntimeError(f"{name}: {what} must be at least {least}, but got {what}={numbers}")
-    return numbers
 
 
 def _named_padding(

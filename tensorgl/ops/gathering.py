@@ -18,7 +18,6 @@ __all__ = [
     "index_add",
     "index_copy",
     "index_fill",
-    "index_reduce",
     "index_select",
     "masked_fill",
     "masked_scatter",
@@ -27,7 +26,6 @@ __all__ = [
     "put",
     "scatter",
     "scatter_add",
-    "scatter_reduce",
     "take",
     "take_along_dim",
     "unravel_index",
@@ -113,14 +111,12 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return out if index.ndim else reshape(out, ())
 
 
-def _scattered(
+def scattered(
     primitive: p.Primitive, input: Tensor, dim: int, index: Tensor, src: Tensor, *params: Any
 ) -> Tensor:
     _same_dtype(primitive.name, input, src)
     k = wrap_dim(dim, input.ndim)
-    out = calln(
-        primitive, (_one_dim(input), _one_dim(index), _one_dim(src)), (k, *params)
-    )
+    out = calln(primitive, (_one_dim(input), _one_dim(index), _one_dim(src)), (k, *params))
     return out if input.ndim else reshape(out, ())
 
 
@@ -136,9 +132,8 @@ def scatter(
 ) -> Tensor:
     """A copy with src[i][j] written at [index[i][j]][j] for dim 0, and so on; the last write counts.
 
-    Args:
-        src: a tensor at least as large as `index`, or a number, which may also be given as `value`.
-        reduce: "add" or "multiply" instead of writing over.
+    `src` is a tensor at least as large as `index`, or a number, which may also be given as `value`.
+    With `reduce` "add" or "multiply" it is added or multiplied instead.
     """
     source_ = value if src is None else src
     if not hasattr(source_, "_aval"):
@@ -146,108 +141,21 @@ def scatter(
         number = source(p.full, (source_,), ((), a.dtype), a.device)
         source_ = expand(number, index._aval.shape)
     if reduce is None:
-        return _scattered(p.scatter, input, dim, index, source_)
+        return scattered(p.scatter, input, dim, index, source_)
     if reduce == "add":
         return scatter_add(input, dim, index, source_)
     if reduce == "multiply":
-        return _scattered(p.scatter_reduce, input, dim, index, source_, "prod")
+        return scattered(p.scatter_reduce, input, dim, index, source_, "prod")
     raise RuntimeError("reduce argument must be either add or multiply.")
 
 
 @op
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy with src[i][j] added at [index[i][j]][j] for dim 0, and so on."""
-    return _scattered(p.scatter_add, input, dim, index, src)
+    return scattered(p.scatter_add, input, dim, index, src)
 
 
-@op
-def scatter_reduce(
-    input: Tensor,
-    dim: int,
-    index: Tensor,
-    src: Tensor,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> Tensor:
-    """A copy in which what `src` sends to a place is reduced there.
-
-    Equal extremes share the gradient evenly.
-
-    Args:
-        reduce: "sum", "prod", "mean", "amax" or "amin".
-        include_self: whether the elements of `input` that something is sent to take part.
-    """
-    if reduce not in _NEUTRAL:
-        raise RuntimeError(
-            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
-        )
-    x = input if include_self else scatter(input, dim, index, _neutral(reduce, input))
-    if reduce == "sum":
-        return scatter_add(x, dim, index, src)
-    if reduce != "mean":
-        return _scattered(p.scatter_reduce, x, dim, index, src, reduce)
-    ones = expand(source(p.full, (1,), ((), dtypes.int64), src._aval.device), src._aval.shape)
-    start = zeros(ones, tuple(input._aval.shape)) + int(include_self)
-    count = scatter_add(start, dim, index, ones).clamp(min=1)
-    total = scatter_add(x, dim, index, src)
-    if total.is_floating_point():
-        return total / count
-    return (total // count).to(input._aval.dtype)
-
-
-_NEUTRAL = {"sum": 0, "mean": 0, "prod": 1, "amax": -1, "amin": 1}
-
-
-def _neutral(reduce: str, like: Tensor) -> Any:
-    """What changes nothing in a reduction: for extremes the other end of the dtype."""
-    kind = like._aval.dtype
-    sign = _NEUTRAL[reduce]
-    if reduce not in ("amax", "amin"):
-        return sign
-    if kind.is_floating_point:
-        return sign * float("inf")
-    if kind is dtypes.bool:
-        return sign > 0
-    return dtypes.iinfo(kind).max if sign > 0 else dtypes.iinfo(kind).min
-
-
-def _reduce_input(g: Tensor, input: Tensor, index: Tensor, source: Tensor, out: Tensor, dim: int, reduce: str) -> Tensor:
-    if reduce == "prod":
-        others = masked_fill(input, input == 0, 1)
-        return g * scatter_reduce(others, dim, index, source, "prod") / others
-    share = _share(g, input, index, source, out, dim)
-    return share * (input == out)
-
-
-def _share(g: Tensor, input: Tensor, index: Tensor, source: Tensor, out: Tensor, dim: int) -> Tensor:
-    """The gradient of an extreme over the number of elements that are equal to it."""
-    hits = (source == gather(out, dim, index)).to(g._aval.dtype)
-    return g / scatter_add((input == out).to(g._aval.dtype), dim, index, hits)
-
-
-def _reduce_source(g: Tensor, input: Tensor, index: Tensor, source: Tensor, out: Tensor, dim: int, reduce: str) -> Tensor:
-    if reduce != "prod":
-        share = _share(g, input, index, source, out, dim)
-        return gather(share, dim, index) * (source == gather(out, dim, index))
-    zero = source == 0
-    number = scatter_add(zeros(g, tuple(input._aval.shape)), dim, index, zero.to(g._aval.dtype))
-    alone = zero & (gather(number, dim, index) == 1)  # the only zero sent to its place
-    others = scatter_reduce(input, dim, index, masked_fill(source, alone, 1), "prod")
-    return calln(
-        p.where,
-        (
-            alone,
-            gather(g * others, dim, index),
-            gather(g * out, dim, index) / masked_fill(source, zero, 1),
-        ),
-    )
-
-
-defvjp(p.scatter_reduce, input=_reduce_input, source=_reduce_source)
-
-
-def _vector(name: str, index: Tensor) -> Tensor:
+def as_vector(name: str, index: Tensor) -> Tensor:
     if index.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}")
     return _one_dim(index)
@@ -260,7 +168,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
         IndexError: an index is negative or out of range.
     """
-    k, places = wrap_dim(dim, input.ndim), _vector("index_select", index)
+    k, places = wrap_dim(dim, input.ndim), as_vector("index_select", index)
     if input.ndim == 0:
         return reshape(call2(p.take, reshape(input, 1), places, (0, False)), ())
     return call2(p.take, input, places, (k, False))
@@ -269,7 +177,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def _put_along(
     name: str, primitive: p.Primitive, input: Tensor, dim: int, index: Tensor, src: Tensor
 ) -> Tensor:
-    k, places = wrap_dim(dim, input.ndim), _vector(name, index)
+    k, places = wrap_dim(dim, input.ndim), as_vector(name, index)
     _same_dtype(name, input, src)
     if input.ndim == 0:
         return reshape(calln(primitive, (_one_dim(input), places, _one_dim(src)), (0, False)), ())
@@ -306,40 +214,15 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.ndim} dimension(s)."
         )
-    x, places = _one_dim(input), _vector("index_fill", index)
+    x, places = _one_dim(input), as_vector("index_fill", index)
     k = wrap_dim(dim, input.ndim)
     n = x._aval.shape[k]
     false, true = (source(p.full, (v,), ((), dtypes.bool), a.device) for v in (False, True))
-    chosen = calln(p.put, (expand(false, (n,)), places, expand(true, places._aval.shape)), (0, True))
+    chosen = calln(
+        p.put, (expand(false, (n,)), places, expand(true, places._aval.shape)), (0, True)
+    )
     mask = reshape(chosen, (n, *(1,) * (x.ndim - 1 - k)))
     return reshape(calln(p.where, (mask, value.to(a.dtype), x)), a.shape)
-
-
-@op
-def index_reduce(
-    input: Tensor,
-    dim: int,
-    index: Tensor,
-    source: Tensor,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> Tensor:
-    """`scatter_reduce` of whole slices along `dim`: "prod", "mean", "amax" or "amin"."""
-    if reduce not in ("prod", "mean", "amax", "amin"):
-        raise RuntimeError(
-            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
-        )
-    k, places = wrap_dim(dim, input.ndim), _vector("index_reduce", index)
-    along = tuple(-1 if d == k else 1 for d in range(source.ndim))
-    return scatter_reduce(
-        input,
-        k,
-        expand(reshape(places, along), source._aval.shape),
-        source,
-        reduce,
-        include_self=include_self,
-    )
 
 
 @op

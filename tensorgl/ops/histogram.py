@@ -21,6 +21,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each integer from 0 to the greatest occurs, or the sum of its weights.
 
     Args:
+        input: 1-D, integers from 0 on.
         weights: what each element counts; float32 and float64 give their own dtype, others float64.
         minlength: the least size of the result.
 
@@ -54,8 +55,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal bins from `min` to `max`; others do not count.
 
-    Args:
-        min: where it equals `max`, both are taken from the input.
+    Where `min` equals `max`, both are taken from the input.
 
     Raises:
         RuntimeError: no bins, or no finite range.
@@ -100,6 +100,7 @@ def histogram(
     """`(hist, bin_edges)` of all elements.
 
     Args:
+        input: a floating-point tensor of any shape.
         bins: how many equal bins, or their edges in ascending order, a 1-D tensor.
         range: of equal bins; default: that of the input.
         weight: what each element counts, of the input's shape.

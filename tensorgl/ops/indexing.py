@@ -29,7 +29,7 @@ _ALL = slice(None)
 _MASK = (dtypes.bool, dtypes.uint8)
 
 
-@op("Tensor.__getitem__")
+@op("__getitem__")
 def getitem(input: Tensor, key: Any) -> Tensor:
     """`input[key]`: a view for ints, slices, None and `...`, a copy for index tensors and masks."""
     view = _plain(input, key)
@@ -45,7 +45,7 @@ def getitem(input: Tensor, key: Any) -> Tensor:
     return permute(out, _to_front(out.ndim, dim, moved)) if moved else out
 
 
-@op("Tensor.__setitem__")
+@op("__setitem__")
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """`input[key] = value`, with `value` broadcast; where an index comes twice, the last one counts.
 
@@ -72,7 +72,9 @@ def _scalar(like: Tensor, value: Any) -> Tensor:
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if not isinstance(value, int | float):
-        raise TypeError(f"can't assign a {type(value).__name__} to a tensorgl.{a.dtype.title}Tensor")
+        raise TypeError(
+            f"can't assign a {type(value).__name__} to a tensorgl.{a.dtype.title}Tensor"
+        )
     return source(p.full, (value,), ((), a.dtype), a.device)
 
 
@@ -274,7 +276,10 @@ def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, i
 
 def _raveled(view: Tensor, advanced: Advanced, indices: list[Any], span: range) -> tuple[Any, int]:
     """One index into all dims of the span, and how many of its dims go to the front."""
-    shape, found = view._aval.shape, {d: (n, i) for (d, n, _), i in zip(advanced, indices, strict=True)}
+    shape, found = (
+        view._aval.shape,
+        {d: (n, i) for (d, n, _), i in zip(advanced, indices, strict=True)},
+    )
     between = len(span) - sum(n for _, n, _ in advanced)
     parts, sizes, firsts, after = [], [], [], between
     d = span.start
@@ -342,9 +347,7 @@ def index_put(
 
     None among the indices leaves a whole dim, as `:` does.
     """
-    key = tuple(
-        slice(None) if i is None else reshape(i, 1) if i.ndim == 0 else i for i in indices
-    )
+    key = tuple(slice(None) if i is None else reshape(i, 1) if i.ndim == 0 else i for i in indices)
     view, advanced = _basic(input, key)
     if not advanced:
         raise IndexError("index_put: expected at least one index tensor")
@@ -354,7 +357,7 @@ def index_put(
 # -- whole tensors --------------------------------------------------------------------------------
 
 
-@op("Tensor.copy_")
+@op
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Write `src`, broadcast and cast, over `input`; the gradient goes to `src`."""
     a = input._aval
@@ -381,13 +384,13 @@ def _filled(input: Tensor, value: float | Tensor) -> Tensor:
     return expand(_cast(value, a.dtype), a.shape)
 
 
-@op("Tensor.fill_")
+@op
 def fill_(input: Tensor, value: float | Tensor) -> Tensor:
     """Write `value`, a number or 0-dim tensor, over every element."""
     return inplace(input, _filled(input, value))
 
 
-@op("Tensor.zero_")
+@op
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over every element."""
     return fill_(input, 0)

@@ -1,4 +1,4 @@
-"""Tensors put together and taken apart: cat, stack, split, tile …."""
+"""Tensors put together and taken apart: cat, stack, split, grids …."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import Vjp, mode, record
-from tensorgl.dispatch import call2, call_view, calln, defvjp, from_host, op, source, to_host
+from tensorgl.dispatch import call2, call_view, calln, defvjp, op, source
 from tensorgl.ops.movement import (
     as_shape,
     atleast_1d,
     atleast_2d,
     atleast_3d,
-    clone,
     expand,
     padded,
     reshape,
@@ -38,14 +37,11 @@ __all__ = [
     "hsplit",
     "hstack",
     "meshgrid",
-    "repeat_interleave",
-    "roll",
     "row_stack",
     "split",
     "split_with_sizes",
     "stack",
     "tensor_split",
-    "tile",
     "unbind",
     "vsplit",
     "vstack",
@@ -199,8 +195,7 @@ def _parts(input: Tensor, dim: int, sizes: Shape) -> tuple[Tensor, ...]:
     """
     starts = (0, *accumulate(sizes))
     out = tuple(
-        call_view(p.narrow, input, (dim, n, False), a)
-        for n, a in zip(sizes, starts, strict=False)
+        call_view(p.narrow, input, (dim, n, False), a) for n, a in zip(sizes, starts, strict=False)
     )
     if input._requires_grad and mode.grad and out:
         record(_split, (input, dim, sizes), (), out)
@@ -230,9 +225,7 @@ def split(
 
 
 @op
-def split_with_sizes(
-    input: Tensor, split_sizes: Sequence[int], dim: int = 0
-) -> tuple[Tensor, ...]:
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of parts of these sizes along `dim`."""
     if input.ndim == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
@@ -305,19 +298,19 @@ def _split_along(name: str, least: int, input: Tensor, where: Any, dim: int) -> 
 @op
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` into even parts along the second dim, or the first of a vector."""
-    return _split_along("torch.hsplit", 1, input, indices_or_sections, int(input.ndim > 1))
+    return _split_along("hsplit", 1, input, indices_or_sections, int(input.ndim > 1))
 
 
 @op
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` into even parts along the first dim."""
-    return _split_along("torch.vsplit", 2, input, indices_or_sections, 0)
+    return _split_along("vsplit", 2, input, indices_or_sections, 0)
 
 
 @op
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` into even parts along the third dim."""
-    return _split_along("torch.dsplit", 3, input, indices_or_sections, 2)
+    return _split_along("dsplit", 3, input, indices_or_sections, 2)
 
 
 @op
@@ -326,107 +319,10 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if input.ndim == 0:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     k = wrap_dim(dim, input.ndim)
-    out = tuple(
-        call_view(p.narrow, input, (k, 1, True), j) for j in range(input._aval.shape[k])
-    )
+    out = tuple(call_view(p.narrow, input, (k, 1, True), j) for j in range(input._aval.shape[k]))
     if input._requires_grad and mode.grad and out:
         record(_unbind, (input, k), (), out)
     return out
-
-
-@op("Tensor.repeat")
-def repeat(input: Tensor, *repeats: int | Shape) -> Tensor:
-    """The tensor again and again along its dims; more numbers than dims add dims in front."""
-    counts, shape = as_shape(repeats), tuple(input._aval.shape)
-    lead = len(counts) - len(shape)
-    if lead < 0:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
-            "tensor"
-        )
-    if min(counts, default=0) < 0:
-        raise RuntimeError(f"Trying to create tensor with negative dimension: {list(counts)}")
-    shape = (1,) * lead + shape
-    apart = expand(
-        reshape(input, tuple(m for n in shape for m in (1, n))),
-        tuple(m for c, n in zip(counts, shape, strict=True) for m in (c, n)),
-    )
-    return reshape(clone(apart), tuple(c * n for c, n in zip(counts, shape, strict=True)))
-
-
-@op
-def tile(input: Tensor, *counts: int | Shape, dims: Shape | None = None) -> Tensor:
-    """`repeat` that also takes fewer numbers than dims, for the last ones."""
-    repeats = as_shape(counts if dims is None else (dims,))
-    return repeat(input, (1,) * (input.ndim - len(repeats)) + repeats)
-
-
-@op
-def repeat_interleave(
-    input: Tensor,
-    repeats: int | Tensor | None = None,
-    dim: int | None = None,
-    *,
-    output_size: int | None = None,
-) -> Tensor:
-    """Every place along `dim` (default: every element) `repeats` times, one after the other.
-
-    With one argument, the indices that do that: `repeat_interleave(tensor([1, 2]))` is [0, 1, 1].
-    """
-    if repeats is None:
-        return _places(to_host(input), output_size, input)
-    x, k = (reshape(input, -1), 0) if dim is None else (input, wrap_dim(dim, input.ndim))
-    shape = tuple(x._aval.shape)
-    if not isinstance(repeats, int):
-        counts = to_host(repeats)
-        if counts.size != 1:
-            if counts.shape != shape[k : k + 1]:
-                raise RuntimeError("repeats must have the same size as input along dim")
-            return x.index_select(k, _places(counts, output_size, x))
-        repeats = int(counts.item())
-    if repeats < 0:
-        raise RuntimeError("Repeats must be non-negative")
-    apart = expand(unsqueeze(x, k + 1), (*shape[: k + 1], repeats, *shape[k + 1 :]))
-    return reshape(clone(apart), (*shape[:k], shape[k] * repeats, *shape[k + 1 :]))
-
-
-def _places(counts: Any, size: int | None, like: Tensor) -> Tensor:
-    """Index k counts[k] times, for every k, in order."""
-    if counts.ndim != 1 or counts.dtype.kind != "i":
-        raise RuntimeError("repeat_interleave: expected repeats to be a 1-d tensor of int64 or int32")
-    if counts.size and counts.min() < 0:
-        raise RuntimeError("repeats can not be negative")
-    places = counts.cumsum().searchsorted(range(counts.sum()), side="right")
-    if size is not None and size != places.size:
-        raise RuntimeError(f"repeat_interleave: output_size is {size}, but repeats sum to {places.size}")
-    return from_host(places, dtypes.int64, like._aval.device)
-
-
-@op
-def roll(input: Tensor, shifts: int | Shape, dims: int | Shape | None = None) -> Tensor:
-    """A copy with the elements moved on along dims (default: as if flat); the last come first."""
-    amounts, along = as_shape((shifts,)), () if dims is None else as_shape((dims,))
-    if not along:
-        if len(amounts) != 1:
-            raise RuntimeError(
-                f"shifts and dimensions must align. shifts: {len(amounts)}, dims:0"
-            )
-        return reshape(roll(reshape(input, -1), amounts, 0), input._aval.shape)
-    if len(amounts) != len(along):
-        raise RuntimeError(
-            f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(along)}"
-        )
-    out = input
-    for amount, dim in zip(amounts, along, strict=True):
-        k = wrap_dim(dim, input.ndim)
-        if input.ndim == 0:
-            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
-        n = out._aval.shape[k]
-        cut = -amount % n if n else 0
-        if cut:
-            first = call_view(p.narrow, out, (k, cut, False), 0)
-            out = cat((call_view(p.narrow, out, (k, n - cut, False), cut), first), k)
-    return clone(input) if out is input else out
 
 
 @op
@@ -438,7 +334,7 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     if indexing not in ("ij", "xy"):
         raise RuntimeError(
-            f"meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}"
+            f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
         )
     for x in tensors:
         if x.ndim > 1:

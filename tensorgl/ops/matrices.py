@@ -10,9 +10,10 @@ from tensorgl.dispatch import differentiable, op, to_host
 from tensorgl.ops import diagonals
 from tensorgl.ops.arithmetic import abs
 from tensorgl.ops.diagonals import diag_embed
-from tensorgl.ops.joining import cat, roll
+from tensorgl.ops.joining import cat
 from tensorgl.ops.linalg import mm
 from tensorgl.ops.movement import adjoint, clone, reshape, unsqueeze, wrap_dim
+from tensorgl.ops.rearranging import roll
 from tensorgl.ops.reduction import sum
 from tensorgl.ops.slicing import narrow
 from tensorgl.ops.solving import inv

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.avals import Size
-from tensorgl.backends import backend_of
 from tensorgl.dispatch import call1, call2, call_view, defvjp, op
+from tensorgl.ops.shapes import (
+    as_shape,
+    is_contiguous,
+    remembered,
+    reshape_plan,
+    resolved,
+    strides_of,
+    wrap_dim,
+    wrap_dims,
+)
 
 __all__ = [
     "adjoint",
@@ -23,14 +30,11 @@ __all__ = [
     "clone",
     "flatten",
     "flip",
-    "fliplr",
-    "flipud",
     "moveaxis",
     "movedim",
     "permute",
     "ravel",
     "reshape",
-    "rot90",
     "squeeze",
     "swapaxes",
     "swapdims",
@@ -42,112 +46,6 @@ __all__ = [
 
 Tensor = Any
 Shape = tuple[int, ...]
-_remembered = lru_cache(maxsize=1 << 12)  # for shape arithmetic: the same few shapes come all the time
-
-
-def wrap_dim(dim: int, ndim: int) -> int:
-    """`dim` counted from the front.
-
-    Raises:
-        IndexError: it is not in [-ndim, ndim); a 0-dim tensor counts as one of one dim.
-    """
-    n = ndim or 1
-    if not -n <= dim < n:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
-        )
-    return dim + n if dim < 0 else dim
-
-
-def wrap_dims(dim: int | Sequence[int] | None, ndim: int) -> Shape:
-    """Dims counted from the front, as a tuple; all of them for None or an empty sequence."""
-    if dim is None:
-        return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
-    if not dims:
-        return tuple(range(ndim))
-    wrapped = tuple(wrap_dim(d, ndim) for d in dims)
-    if len(set(wrapped)) != len(wrapped):
-        raise RuntimeError(f"dim {dims} appears multiple times in the list of dims")
-    return wrapped if ndim else ()
-
-
-def as_shape(shape: tuple[Any, ...]) -> Shape:
-    """`f(2, 3)` and `f((2, 3))` alike, as a tuple of ints."""
-    if len(shape) == 1 and type(shape[0]) is not int and hasattr(shape[0], "__len__"):
-        shape = tuple(shape[0])
-    for n in shape:
-        if type(n) is not int:
-            return tuple(n.__index__() for n in shape)
-    return shape
-
-
-def _resolved(shape: Shape, size: int) -> Shape:
-    """`shape` with its -1 worked out."""
-    for n in shape:
-        if n < -1:
-            raise RuntimeError(f"invalid shape dimension {n}")
-    if -1 in shape:
-        known = prod(n for n in shape if n != -1)
-        if shape.count(-1) > 1:
-            raise RuntimeError("only one dimension can be inferred")
-        if known == 0 and size == 0:
-            raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
-                "unspecified dimension size -1 can be any value and is ambiguous"
-            )
-        if known == 0 or size % known:
-            raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {size}")
-        return tuple(size // known if n == -1 else n for n in shape)
-    if prod(shape) != size:
-        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {size}")
-    return shape
-
-
-def is_viewable(shape: Shape, strides: Shape, new: Shape) -> bool:
-    """Whether memory of this shape and these strides can be seen in shape `new` without a copy."""
-    if prod(shape) == 0:
-        return True
-    # Merge neighbouring dims that lie one after the other into runs, then split runs into new dims.
-    runs: list[int] = []
-    run, expected = 1, None
-    for n, s in reversed([(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]):
-        if expected is not None and s != expected:
-            runs.append(run)
-            run = 1
-        run, expected = run * n, s * n
-    runs.append(run)
-    sizes = [n for n in reversed(new) if n != 1]
-    k = 0
-    for run in runs:
-        filled = 1
-        while filled < run and k < len(sizes):
-            filled *= sizes[k]
-            k += 1
-        if filled != run:
-            return False
-    return k == len(sizes)
-
-
-def strides_of(input: Tensor) -> Shape:
-    """How many elements apart neighbours along each dim lie in memory."""
-    return backend_of(input._aval.device).strides(input._data, input._aval)
-
-
-@_remembered
-def _is_row_major(shape: Shape, strides: Shape) -> bool:
-    step = 1
-    for n, s in zip(reversed(shape), reversed(strides), strict=True):
-        if n != 1:
-            if s != step:
-                return prod(shape) == 0
-            step *= n
-    return True
-
-
-def is_contiguous(input: Tensor) -> bool:
-    """Whether the elements lie in memory in row-major order without gaps."""
-    return _is_row_major(input._aval.shape, strides_of(input))
 
 
 @op
@@ -159,27 +57,20 @@ def clone(input: Tensor) -> Tensor:
 defvjp(p.copy, input=lambda g: g)
 
 
-@op("Tensor.contiguous")
+@op
 def contiguous(input: Tensor) -> Tensor:
     """`input` itself if its memory is in row-major order, else a copy that is."""
     return input if is_contiguous(input) else clone(input)
 
 
-@_remembered
-def _reshape_plan(new: Shape, shape: Shape, strides: Shape) -> tuple[tuple[Shape], bool]:
-    """The reshape's params, and whether it needs no copy."""
-    resolved = _resolved(new, prod(shape))
-    return (resolved,), is_viewable(shape, strides, resolved)
-
-
-@op("Tensor.view")
+@op
 def view(input: Tensor, *size: int | Shape) -> Tensor:
     """The same memory in another shape; one size may be -1.
 
     Raises:
         RuntimeError: the memory is not in an order that allows it, or the sizes do not fit.
     """
-    params, direct = _reshape_plan(as_shape(size), input._aval.shape, strides_of(input))
+    params, direct = reshape_plan(as_shape(size), input._aval.shape, strides_of(input))
     if not direct:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension "
@@ -188,7 +79,7 @@ def view(input: Tensor, *size: int | Shape) -> Tensor:
     return call_view(p.reshape, input, params)
 
 
-@op("Tensor.view_as")
+@op
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """`input.view(other.shape)`."""
     return view(input, other._aval.shape)
@@ -198,14 +89,14 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
 def reshape(input: Tensor, *sizes: int | Shape, shape: Shape | None = None) -> Tensor:
     """The same elements in another shape: a view where the memory allows it, else a copy."""
     new = as_shape(sizes if shape is None else (shape,))
-    params, direct = _reshape_plan(new, input._aval.shape, strides_of(input))
+    params, direct = reshape_plan(new, input._aval.shape, strides_of(input))
     return call_view(p.reshape, input if direct else clone(input), params)
 
 
 defvjp(p.reshape, input=lambda g, shape: reshape(g, shape))
 
 
-@op("Tensor.reshape_as")
+@op
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """`input.reshape(other.shape)`."""
     return reshape(input, other._aval.shape)
@@ -237,7 +128,7 @@ def unflatten(input: Tensor, dim: int, sizes: Shape) -> Tensor:
             f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {k} "
             f"({shape[k]}) in the input tensor"
         )
-    return view(input, (*shape[:k], *_resolved(parts, shape[k]), *shape[k + 1 :]))
+    return view(input, (*shape[:k], *resolved(parts, shape[k]), *shape[k + 1 :]))
 
 
 @op
@@ -246,7 +137,7 @@ def ravel(input: Tensor) -> Tensor:
     return reshape(input, (-1,))
 
 
-@_remembered
+@remembered
 def _order(dims: Shape, ndim: int) -> tuple[Shape]:
     if len(dims) != ndim:
         raise RuntimeError(
@@ -275,7 +166,7 @@ def inverse(dims: Shape) -> Shape:
 defvjp(p.permute, input=lambda g, dims: permute(g, inverse(dims)))
 
 
-@_remembered
+@remembered
 def _swapped(ndim: int, dim0: int, dim1: int) -> tuple[Shape]:
     a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
     order = list(range(ndim))
@@ -350,7 +241,7 @@ def moveaxis(input: Tensor, source: int | Shape, destination: int | Shape) -> Te
     return movedim(input, source, destination)
 
 
-@_remembered
+@remembered
 def _expanded(old: Shape, new: Shape) -> tuple[Shape]:
     lead = len(new) - len(old)
     if lead < 0:
@@ -375,7 +266,7 @@ def _expanded(old: Shape, new: Shape) -> tuple[Shape]:
     return (resolved,)
 
 
-@op("Tensor.expand")
+@op
 def expand(input: Tensor, *sizes: int | Shape, size: Shape | None = None) -> Tensor:
     """A view that repeats dims of size 1 without memory; -1 keeps a size."""
     new = as_shape(sizes if size is None else (size,))
@@ -385,7 +276,7 @@ def expand(input: Tensor, *sizes: int | Shape, size: Shape | None = None) -> Ten
 defvjp(p.expand, input=lambda g: g)  # the engine sums what was broadcast
 
 
-@op("Tensor.expand_as")
+@op
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """`input.expand(other.shape)`."""
     return expand(input, other._aval.shape)
@@ -417,7 +308,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(expand(x, shape) for x in tensors)
 
 
-@_remembered
+@remembered
 def _squeezed(shape: Shape, dims: Shape | None) -> tuple[Shape]:
     drop = range(len(shape)) if dims is None else [wrap_dim(d, len(shape)) for d in dims]
     return (tuple(n for k, n in enumerate(shape) if n != 1 or k not in drop),)
@@ -430,7 +321,7 @@ def squeeze(input: Tensor, dim: int | Shape | None = None) -> Tensor:
     return call_view(p.reshape, input, _squeezed(input._aval.shape, dims))
 
 
-@_remembered
+@remembered
 def _unsqueezed(shape: Shape, dim: int) -> tuple[Shape]:
     k = wrap_dim(dim, len(shape) + 1)
     return ((*shape[:k], 1, *shape[k:]),)
@@ -476,44 +367,6 @@ def flip(input: Tensor, *order: int | Shape, dims: Shape | None = None) -> Tenso
 
 
 defvjp(p.flip, input=lambda g, dims: call1(p.flip, g, (dims,)))
-
-
-@op
-def fliplr(input: Tensor) -> Tensor:
-    """A copy with the second dim reversed."""
-    if input.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
-    return flip(input, 1)
-
-
-@op
-def flipud(input: Tensor) -> Tensor:
-    """A copy with the first dim reversed."""
-    if input.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
-    return flip(input, 0)
-
-
-@op
-def rot90(input: Tensor, k: int = 1, dims: Shape = (0, 1)) -> Tensor:
-    """A copy turned by `k` quarters in the plane of two dims, from the first towards the second."""
-    if len(dims) != 2:
-        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
-    if input.ndim < 2:
-        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
-    a, b = (wrap_dim(d, input.ndim) for d in dims)
-    if a == b:
-        raise RuntimeError(
-            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
-        )
-    quarter = k % 4
-    if quarter == 1:
-        return transpose(flip(input, b), a, b)
-    if quarter == 2:
-        return flip(input, (a, b))
-    if quarter == 3:
-        return transpose(flip(input, a), a, b)
-    return clone(input)
 
 
 def sliced(input: Tensor, starts: Shape, stops: Shape, steps: Shape) -> Tensor:

@@ -47,9 +47,7 @@ def _norm_backward(
 
 
 @differentiable(
-    input=lambda g, input, out, ord, dim, keepdim: _norm_backward(
-        g, input, out, ord, dim, keepdim
-    )
+    input=lambda g, input, out, ord, dim, keepdim: _norm_backward(g, input, out, ord, dim, keepdim)
 )
 def _vector_norm(input: Tensor, ord: float, dim: tuple[int, ...], keepdim: bool) -> Tensor:
     if ord == 2:

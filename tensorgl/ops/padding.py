@@ -21,11 +21,10 @@ def pad(
 ) -> Tensor:
     """Places put around a tensor, or cut off where a width is negative.
 
-    Args:
-        pad: (before, after) of the last dim, then of the one before it, and so on.
-        mode: "constant", or for the last one to three dims of an input with a channel and maybe a batch
-            dim: "reflect" (without the edge), "replicate" (the edge), "circular".
-        value: what to put, in mode "constant"; default 0.
+    `pad` gives (before, after) of the last dim, then of the one before it, and so on. In mode
+    "constant" they are filled with `value` (default 0). The modes "reflect" (without the edge),
+    "replicate" (the edge) and "circular" are for the last one to three dims of an input that has a
+    channel dim and maybe a batch dim.
 
     Raises:
         RuntimeError: `pad` has an odd length or too many numbers, or leaves a negative size.

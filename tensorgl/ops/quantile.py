@@ -31,9 +31,7 @@ def _kth_index(name: str, input: Tensor, k: int, dim: int) -> Tensor:
 
 @op
 @numpy_names
-def kthvalue(
-    input: Tensor, k: int, dim: int = -1, keepdim: bool = False
-) -> return_types.kthvalue:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """`(values, indices)` of the k-th least element (from 1) along `dim`; NaN is the greatest."""
     d = wrap_dim(dim, input.ndim)
     check_not_empty("kthvalue", input.shape, (d,))
@@ -130,7 +128,10 @@ def quantile(
     """The q-th quantiles along `dim` (default: of all elements); NaN where there is one.
 
     Args:
+        input: a float32 or float64 tensor.
         q: in [0, 1]; a 1-D tensor gives the result a leading dim of its size.
+        dim: one dim.
+        keepdim: keep the reduced dim, with size 1.
         interpolation: between two elements "linear", "lower", "higher", "midpoint" or "nearest".
 
     Raises:

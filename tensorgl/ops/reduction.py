@@ -187,9 +187,7 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return _quantified(p.amin, True, input, dim, keepdim)
 
 
-def _quantified(
-    extremum: Any, of_nothing: bool, input: Tensor, dim: Dims, keepdim: bool
-) -> Tensor:
+def _quantified(extremum: Any, of_nothing: bool, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     dims = () if dim is not None and dim in ((), []) else wrap_dims(dim, input.ndim)
     if count(input.shape, dims):
         truth = input if input.dtype is dtypes.bool else ne(input, 0)

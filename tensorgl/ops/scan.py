@@ -73,8 +73,9 @@ def _recurrence(a: Tensor, b: Tensor, dim: int) -> Tensor:
 
 defvjp(
     p.cumprod,
-    input=lambda g, input, dim: products_before(input, dim)
-    * _recurrence(part(input, dim, 1, 0), g, dim),
+    input=lambda g, input, dim: (
+        products_before(input, dim) * _recurrence(part(input, dim, 1, 0), g, dim)
+    ),
 )
 
 
@@ -173,11 +174,16 @@ def _areas(y: Tensor, x: Tensor | None, dx: float, dim: int) -> tuple[Tensor, in
 @op
 @numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
-    """The integral of samples `y` along `dim` by the trapezoidal rule.
+    """The integral of samples along `dim` by the trapezoidal rule.
 
     Args:
+        y: the samples.
         x: where the samples were taken: 1-D, or of a shape that broadcasts with y's.
         dx: how far apart samples are, without `x`.
+        dim: the dim to integrate along.
+
+    Raises:
+        RuntimeError: `x` does not have one value for each sample.
     """
     areas, dim = _areas(y, x, dx, dim)
     return sum(areas, dim)

@@ -122,7 +122,7 @@ def _same_shape(name: str, place: Tensor, src: Tensor) -> Tensor:
     return place
 
 
-@op("Tensor.unfold")
+@op
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """A view of all windows of `size` along a dim, `step` apart; a window is the last dim.
 
@@ -138,7 +138,9 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     if input.ndim == 0:
-        return reshape(input, 1) if size else call_view(p.narrow, reshape(input, 1), (0, 0, False), 0)
+        return (
+            reshape(input, 1) if size else call_view(p.narrow, reshape(input, 1), (0, 0, False), 0)
+        )
     return call_view(p.unfold, input, (k, size, step))
 
 

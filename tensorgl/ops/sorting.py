@@ -62,7 +62,9 @@ def topk(
     reject_bool("topk", input, RuntimeError)
     n = input.shape[wrap_dim(dim, input.ndim)] if input.ndim else 1
     if not 0 <= k <= n:
-        raise RuntimeError(f"topk(): selected index k out of range: expected 0 <= k <= {n}, given {k}")
+        raise RuntimeError(
+            f"topk(): selected index k out of range: expected 0 <= k <= {n}, given {k}"
+        )
     index = along(p.argtopk, input, dim, k, largest)
     return return_types.topk(pick(input, dim, index), index)
 
@@ -87,7 +89,9 @@ def searchsorted(
     Args:
         sorted_sequence: 1-D, or of input's shape but for the last dim.
         input: a number or a tensor of the same dtype.
-        right: behind equal elements instead of before them; `side="right"` says the same.
+        out_int32: give int32 instead of int64.
+        right: behind equal elements instead of before them.
+        side: "right" or "left", another way to say the same.
         sorter: indices that sort `sorted_sequence` along its last dim.
 
     Raises:

@@ -13,7 +13,7 @@ from tensorgl.ops.comparison import eq, where
 from tensorgl.ops.dims import Dims, count, numpy_names, restored
 from tensorgl.ops.linalg import matmul
 from tensorgl.ops.movement import reshape, sliced, squeeze, transpose, wrap_dims
-from tensorgl.ops.reduction import cast, sum
+from tensorgl.ops.reduction import sum
 
 __all__ = ["corrcoef", "cov", "std", "std_mean", "var", "var_mean"]
 
@@ -82,8 +82,14 @@ def var(
     """The variance over `dim` (default: all).
 
     Args:
+        input: a floating-point tensor.
+        dim: one dim or several.
         unbiased: False divides by the count, True (the default) by the count - 1.
+        keepdim: keep the reduced dims, with size 1.
         correction: what to take off the count instead of 1.
+
+    Raises:
+        RuntimeError: the input is no floating-point tensor.
     """
     return _moments(input, dim, unbiased, keepdim, correction)[0]
 
@@ -142,6 +148,7 @@ def cov(
     """The covariance matrix of variables (rows) over observations (columns).
 
     Args:
+        input: (variables, observations), or one variable.
         correction: what to take off the count of observations.
         fweights: how often each observation occurred, integers.
         aweights: how much each observation weighs, floats.

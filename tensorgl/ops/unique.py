@@ -28,8 +28,14 @@ def unique(
     """The distinct elements (or slices along `dim`), in ascending order.
 
     Args:
+        input: a tensor of any shape.
+        sorted: accepted for PyTorch's sake; the result always is.
         return_inverse: also where in the result each element of the input is.
         return_counts: also how often each occurs.
+        dim: compare slices along this dim instead of elements.
+
+    Raises:
+        RuntimeError: there are slices, but without elements.
     """
     return _distinct(input, dim, True, return_inverse, return_counts)
 
@@ -85,4 +91,3 @@ def _distinct(
         counts = np.diff(first, append=len(rows))
         results.append(from_host(counts, dtypes.int64, input.device))
     return results[0] if len(results) == 1 else tuple(results)
-

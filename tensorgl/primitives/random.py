@@ -1,22 +1,24 @@
 """Random sources: what every backend must answer bit for bit.
 
-Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3") turns
-a 64-bit key, the seed, and a 128-bit counter into a block of four 32-bit words. Block j of a call has
-the counter (offset + j, 0): the low 64 bits count, the high ones are 0. The words of a call are those of
-its blocks in order, and element i takes word i, or words 2i and 2i + 1 where it needs two.
+Philox4x32-10 turns a 64-bit key, the seed, and a 128-bit counter into a block of four 32-bit words.
+Block j of a call has the counter offset + j, of which only the low 64 bits are used. The words of a
+call are those of its blocks in order; element i takes word i, or words 2i and 2i + 1 where it needs
+two. Seed and offset are operands, each as two signed 32-bit halves (low, high), so that one kernel
+serves every call. With w an unsigned word, and a, b two of them, an element is
 
-Seed and offset are operands, each as two signed 32-bit halves (low, high), so that one kernel serves
-every call. With w an unsigned word, the elements are
-
-    uniform     (w >> 8) * 2^-24; float16 (w >> 21) * 2^-11; float64 of two, ((a >> 5) * 2^26 + (b >> 6)) * 2^-53
+    uniform     (w >> 8) * 2^-24; in float16 (w >> 21) * 2^-11;
+                in float64 ((a >> 5) * 2^26 + (b >> 6)) * 2^-53
     bernoulli   (w >> 8) < threshold
-    randint     low + (w * span >> 32); wide, of two: low + (a * 2^32 + b) % span
-    normal      by `normal_table`, in integers; float64 adds the next word's bits below them
+    randint     low + (w * span >> 32); wide: low + (a * 2^32 + b) % span
+    normal      by `normal_table`, in integers; in float64 the bits of b follow below those of a
+
+Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
 
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from statistics import NormalDist
 
 from tensorgl import dtypes
@@ -35,16 +37,16 @@ NORMAL_SCALE = 2.0**-21
 
 @functools.cache
 def normal_table() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """`base` and `drop` of the 2048 segments of the normal distribution's inverse.
+    """`base` and `drop` of the 2048 segments of the inverse of the normal distribution.
 
-    A word's top bit is the sign; the others and a 1 below them make u, an odd number under 2^32, and
-    u / 2^33 is the area of the tail. With the leading bit of u at position e, the next 6 bits s and the
-    16 bits f after those, the magnitude is, in units of NORMAL_SCALE and with k = 64 e + s,
+    The top bit of a word is the sign; the others, and a 1 below them, make u, an odd number under
+    2^32, and u / 2^33 is the area of the tail. Let e be the position of the leading bit of u, s the
+    next 6 bits and f the 16 bits after those (zeros where u has no more), and k = 64 e + s. Then
 
         base[k] - (drop[k] * f + 2^15 >> 16)
 
-    so each octave toward the tail has 64 chords of the inverse: the largest is 6.34, and the
-    distribution function is off by 4e-6 at most.
+    is the magnitude in units of NORMAL_SCALE. So each octave toward the tail has 64 chords of the
+    inverse; the largest number is 6.34, and the distribution function is off by 4e-6 at most.
     """
     quantile = NormalDist().inv_cdf
     edges = [
@@ -53,7 +55,7 @@ def normal_table() -> tuple[tuple[int, ...], tuple[int, ...]]:
         for s in range(64)
     ]
     edges.append(0)
-    return tuple(edges[:-1]), tuple(a - b for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(edges[:-1]), tuple(a - b for a, b in pairwise(edges))
 
 
 def _float(avals: Avals, shape: Shape, dtype: dtype) -> Result:

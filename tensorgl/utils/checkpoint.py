@@ -169,7 +169,7 @@ _call = Vjp("checkpoint", (), (), {})
 def checkpoint_sequential(
     functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
 ) -> Any:
-    """A Sequential, or a list of modules or functions, in `segments`, of which all but the last are checkpointed.
+    """A Sequential or a list of functions in `segments`, of which all but the last are checkpointed.
 
     Args:
         functions: called one after the other.

@@ -5,9 +5,7 @@ Maxima and sums go dim by dim. Padding is never made: a tap skips the windows in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np

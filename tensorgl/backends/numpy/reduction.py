@@ -19,6 +19,7 @@ from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
 Shape = tuple[int, ...]
 ROW = 1024  # how long a row, and
 FOLD = 64  # how many rows, are added at once
+FEW = 24  # elements that are a short row
 BLAS = 8192  # elements a call: from 9216 on OpenBLAS wakes threads, which may wait long for a core
 
 
@@ -112,10 +113,11 @@ def _sum_contiguous(shape: Shape, dim: Shape, d: Any) -> Kernel:
 
 def _sum_strided(x: Any, dim: Shape) -> Any:
     """Sums over `dim`, with the dims kept, of an array of any layout."""
-    repeated = [k for k, (n, s) in enumerate(zip(x.shape, x.strides, strict=True)) if n > 1 and not s]
+    repeated = [k for k in range(x.ndim) if x.shape[k] > 1 and x.strides[k] == 0]
     if repeated:  # broadcast: add each element once, then count it as often as it stands there
         once = x[tuple(slice(1) if k in repeated else slice(None) for k in range(x.ndim))]
-        total = _float_sum(once, dim) * x.dtype.type(product(x.shape[k] for k in repeated if k in dim))
+        times = product(x.shape[k] for k in repeated if k in dim)
+        total = _float_sum(once, dim) * x.dtype.type(times)
         kept = tuple(1 if k in dim else n for k, n in enumerate(x.shape))
         return np.array(np.broadcast_to(total, kept))
     order = sorted(range(x.ndim), key=lambda k: -x.strides[k])
@@ -175,14 +177,20 @@ def prod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     d = NUMPY_DTYPE[out.dtype]
     if d == np.float16:
         return lambda x: np.multiply.reduce(x, dim, np.float32, keepdims=keepdim).astype(d)
-    if d.kind == "f" and avals[0].ndim - 1 in dim:
-        return lambda x: np.multiply.reduce(_halved(x), dim, keepdims=keepdim)
-    return lambda x: np.multiply.reduce(x, dim, d, keepdims=keepdim)
+    last = avals[0].ndim - 1
+    if d.kind != "f" or last not in dim:
+        return lambda x: np.multiply.reduce(x, dim, d, keepdims=keepdim)
+    others = tuple(k for k in dim if k != last)
+
+    def run(x: Any) -> Any:
+        return np.multiply.reduce(_columns(np.multiply, _halved(x)), others).reshape(out.shape)
+
+    return run
 
 
 def _halved(x: Any) -> Any:
     """A shorter last dim with the same products: numpy multiplies many pairs at once, a row not."""
-    while (n := x.shape[-1]) > 16:
+    while (n := x.shape[-1]) > FEW:
         half = x[..., : n // 2] * x[..., n // 2 : n // 2 * 2]
         if n % 2:
             half[..., 0] *= x[..., -1]
@@ -190,27 +198,30 @@ def _halved(x: Any) -> Any:
     return x
 
 
+def _columns(ufunc: Any, x: Any) -> Any:
+    """Reduces a short last dim as a few long columns: each of many short rows would cost a call."""
+    return ufunc.reduce(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0)
+
+
 @factory
 def amax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    return _extremum(avals[0], *params, out.shape, np.maximum.reduce, np.argmax)
+    return _extremum(avals[0], *params, out.shape, np.maximum, np.argmax)
 
 
 @factory
 def amin(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    return _extremum(avals[0], *params, out.shape, np.minimum.reduce, np.argmin)
+    return _extremum(avals[0], *params, out.shape, np.minimum, np.argmin)
 
 
-def _extremum(
-    a: Aval, dim: Shape, keepdim: bool, shape: Shape, reduce: Kernel, arg: Kernel
-) -> Kernel:
-    """By `reduce`, but where there are many short rows, each of which costs numpy a slow call."""
-    if dim == (a.ndim - 1,) and a.size >= 16 * a.shape[-1]:
+def _extremum(a: Aval, dim: Shape, keepdim: bool, shape: Shape, ufunc: Any, arg: Kernel) -> Kernel:
+    """By numpy's reduction, or what is faster than it for many short rows."""
+    if dim == (a.ndim - 1,) and a.size > 16 * a.shape[-1]:
         n = a.shape[-1]
-        if n <= 24:  # as a few long columns
-            return lambda x: reduce(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0).reshape(shape)
-        if n <= 1024 and a.dtype.is_floating_point:
+        if n <= FEW:
+            return lambda x: _columns(ufunc, x).reshape(shape)
+        if n <= ROW and a.dtype.is_floating_point:
             return lambda x: _pick_by(arg, x.reshape(-1, n)).reshape(shape)
-    return lambda x: reduce(x, dim, keepdims=keepdim)
+    return lambda x: ufunc.reduce(x, dim, keepdims=keepdim)
 
 
 def _pick_by(arg: Kernel, rows: Any) -> Any:

@@ -38,7 +38,7 @@ def _keys(x: Any) -> Any:
     low, high = int(x.min()), int(x.max())
     if high - low < 1 << 16:
         return (x - low).astype(np.uint16)
-    return x.astype(np.int32) if -(1 << 31) <= low and high < 1 << 31 else x
+    return x.astype(np.int32) if max(~low, high) < 1 << 31 else x
 
 
 def _packed_argsort(keys: Any, dim: int) -> Any:
