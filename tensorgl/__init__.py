@@ -15,7 +15,9 @@ from tensorgl.avals import Size, device
 from tensorgl.creation import *
 from tensorgl.dtypes import *
 from tensorgl.ops.activation import celu, celu_, selu, selu_
+from tensorgl.ops.adaptive_pool import adaptive_avg_pool1d
 from tensorgl.ops.arithmetic import *
+from tensorgl.ops.avg_pool import avg_pool1d
 from tensorgl.ops.bitwise import *
 from tensorgl.ops.cdist import *
 from tensorgl.ops.comparison import *
@@ -37,8 +39,9 @@ from tensorgl.ops.norm import *
 from tensorgl.ops.normalization import group_norm, layer_norm, rms_norm
 from tensorgl.ops.older_linalg import *
 from tensorgl.ops.padding import *
-from tensorgl.ops.pool import *
+from tensorgl.ops.pool import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from tensorgl.ops.quantile import *
+from tensorgl.ops.rearranging import *
 from tensorgl.ops.rectifier import (
     hardshrink,
     prelu,
@@ -49,7 +52,6 @@ from tensorgl.ops.rectifier import (
     threshold,
     threshold_,
 )
-from tensorgl.ops.rearranging import *
 from tensorgl.ops.reduction import *
 from tensorgl.ops.resample import *
 from tensorgl.ops.rounding import *

@@ -223,12 +223,12 @@ def arange(
     kind = as_dtype(dtype) or dtypes.of_number(first + last + by)
     if not (isfinite(first) and isfinite(last)):
         raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if (last - first) * by < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if kind is dtypes.int64:
         first, last, by = int(first), int(last), int(by)
     if by == 0:
         raise RuntimeError("step must be nonzero")
-    if (last - first) * by < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     exact = isinstance(last - first, int) and isinstance(by, int)
     size = -((first - last) // by) if exact else ceil((last - first) / by)
     if kind.category == dtypes.INT:

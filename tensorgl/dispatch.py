@@ -325,7 +325,11 @@ def inplace(target: Any, value: Any) -> Any:
         value = call1(p.cast, value, (a.dtype,))
     backend = backend_of(a.device)
     strides = backend.strides(target._data, a)
-    if 0 in strides and a.size and any(s == 0 and n > 1 for s, n in zip(strides, a.shape, strict=True)):
+    if (
+        0 in strides
+        and a.size
+        and any(s == 0 and n > 1 for s, n in zip(strides, a.shape, strict=True))
+    ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."

@@ -78,6 +78,7 @@ def run_backward(
             heappush(heap, (-call.seq, call))
         results[part.index] = g
 
+    anomaly = mode.anomaly
     previous, mode.grad = mode.grad, create_graph
     try:
         for root, g in zip(roots, gradients, strict=True):
@@ -87,20 +88,20 @@ def run_backward(
         while heap:
             _, node = heappop(heap)
             g = pending.pop(id(node))
-            target = wanted is not None and id(node) in wanted
-            if node.hooks and (hooked or not target):
+            if node.hooks and (hooked or wanted is None or id(node) not in wanted):
                 g = _run_hooks(node.hooks, g)
-            if target:
-                found[id(node)] = g
-            if through is not None and id(node) not in through:
-                continue
+            if wanted is not None and through is not None:
+                if id(node) in wanted:
+                    found[id(node)] = g
+                if id(node) not in through:
+                    continue
             if isinstance(node, Part):
                 send_part(node, g)
                 continue
             parts = node.backward(g, receivers)
             if node.hooks:
                 parts = _run_post_hooks(node.hooks, parts, g)
-            if mode.anomaly:
+            if anomaly:
                 _check_finite(node, parts)
             if not retain_graph:
                 node.release()

@@ -236,8 +236,12 @@ class Node:
 
     def release(self) -> None:
         """Drop what was saved; if that was a tensor, a second backward raises PyTorch's error."""
-        if self.out is not None or any(isinstance(t, TensorBase) for t in self.saved or ()):
+        if self.out is not None:
             self.saved = self.out = None
+        for t in self.saved or ():
+            if t is not None and isinstance(t, TensorBase):
+                self.saved = None
+                break
 
     def backward(self, g: Any, wanted: Container[int] | None = None) -> list[Any]:
         """The gradient for each edge; None where none is wanted (`wanted`: ids of edges, or all)."""

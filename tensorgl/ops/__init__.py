@@ -2,8 +2,10 @@
 
 from tensorgl.ops import (
     activation,
+    adaptive_pool,
     arithmetic,
     attention,
+    avg_pool,
     bitwise,
     cdist,
     comparison,
@@ -37,8 +39,8 @@ from tensorgl.ops import (
     pool,
     quantile,
     rank,
-    rectifier,
     rearranging,
+    rectifier,
     reduction,
     resample,
     rounding,
@@ -55,8 +57,10 @@ from tensorgl.ops import (
 
 __all__ = [
     "activation",
+    "adaptive_pool",
     "arithmetic",
     "attention",
+    "avg_pool",
     "bitwise",
     "cdist",
     "comparison",
@@ -90,8 +94,8 @@ __all__ = [
     "pool",
     "quantile",
     "rank",
-    "rectifier",
     "rearranging",
+    "rectifier",
     "reduction",
     "resample",
     "rounding",

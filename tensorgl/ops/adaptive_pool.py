@@ -17,7 +17,7 @@ from tensorgl.ops.comparison import where
 from tensorgl.ops.extremum import argmax
 from tensorgl.ops.gathering import gather, index_select
 from tensorgl.ops.geometry import Shape, check_dims
-from tensorgl.ops.movement import reshape
+from tensorgl.ops.movement import expand, reshape
 from tensorgl.ops.pool import max_pool1d, max_pool2d, max_pool3d
 from tensorgl.ops.reduction import mean, sum
 from tensorgl.ops.support import float_only, positions
@@ -70,8 +70,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Counts) -> Tensor:
 @op
 def adaptive_max_pool1d(input: Tensor, output_size: Counts, return_indices: bool = False) -> Any:
     """The maxima of `output_size` windows of (N, C, L) or (C, L)."""
-    values, places = _max_pool("adaptive_max_pool1d", 1, input, output_size)
-    return (values, places) if return_indices else values
+    return _max_pool("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
 @op
@@ -79,7 +78,7 @@ def adaptive_max_pool1d_with_indices(
     input: Tensor, output_size: Counts, return_indices: bool = False
 ) -> Any:
     """`adaptive_max_pool1d` with `return_indices=True`."""
-    return _max_pool("adaptive_max_pool1d", 1, input, output_size)
+    return _max_pool("adaptive_max_pool1d", 1, input, output_size, True)
 
 
 @op
@@ -94,8 +93,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Counts, return_indices: bool
     Raises:
         RuntimeError: the sizes do not fit the dims, or are negative.
     """
-    values, places = _max_pool("adaptive_max_pool2d", 2, input, output_size)
-    return (values, places) if return_indices else values
+    return _max_pool("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
 @op
@@ -103,14 +101,13 @@ def adaptive_max_pool2d_with_indices(
     input: Tensor, output_size: Counts, return_indices: bool = False
 ) -> Any:
     """`adaptive_max_pool2d` with `return_indices=True`."""
-    return _max_pool("adaptive_max_pool2d", 2, input, output_size)
+    return _max_pool("adaptive_max_pool2d", 2, input, output_size, True)
 
 
 @op
 def adaptive_max_pool3d(input: Tensor, output_size: Counts, return_indices: bool = False) -> Any:
     """The maxima of `output_size` windows of (N, C, D, H, W) or (C, D, H, W)."""
-    values, places = _max_pool("adaptive_max_pool3d", 3, input, output_size)
-    return (values, places) if return_indices else values
+    return _max_pool("adaptive_max_pool3d", 3, input, output_size, return_indices)
 
 
 @op
@@ -118,7 +115,7 @@ def adaptive_max_pool3d_with_indices(
     input: Tensor, output_size: Counts, return_indices: bool = False
 ) -> Any:
     """`adaptive_max_pool3d` with `return_indices=True`."""
-    return _max_pool("adaptive_max_pool3d", 3, input, output_size)
+    return _max_pool("adaptive_max_pool3d", 3, input, output_size, True)
 
 
 def _counts(name: str, nd: int, input: Tensor, output_size: Counts) -> Shape:
@@ -140,10 +137,11 @@ def _divides(counts: Shape, size: Shape) -> bool:
 
 def _windows(n: int, count: int, device: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Start and end of each window, and (count, width) what they see; short ones see their end again."""
+    width = -(-n // count) + 1 if count else 0
     number = positions(count, device)
-    start = number * n // count
-    end = -((number + 1) * -n // count)
-    taps = reshape(start, (-1, 1)) + positions(-(-n // count) + 1, device)
+    start = number * n // max(count, 1)
+    end = -((number + 1) * -n // max(count, 1))
+    taps = reshape(start, (-1, 1)) + positions(width, device)
     return start, end, minimum(taps, reshape(end - 1, (-1, 1)))
 
 
@@ -174,28 +172,31 @@ def _avg_pool(name: str, nd: int, input: Tensor, output_size: Counts) -> Tensor:
     return out
 
 
-def _max_pool(name: str, nd: int, input: Tensor, output_size: Counts) -> tuple[Tensor, Tensor]:
+def _max_pool(name: str, nd: int, input: Tensor, output_size: Counts, return_indices: bool) -> Any:
     counts = _counts(name, nd, input, output_size)
     size, lead = tuple(input.shape[-nd:]), tuple(input.shape[:-nd])
     if _divides(counts, size):
         kernel = tuple(n // c for n, c in zip(size, counts, strict=True))
-        return _MAX[nd](input, kernel, return_indices=True)
+        return _MAX[nd](input, kernel, return_indices=return_indices)
     flat = reshape(input, (*lead, prod(size)))
+    places = _places(size, counts, input.device)
     if 0 in counts:
-        empty = index_select(flat, -1, positions(0, input.device))
-        places = positions(0, input.device)
-        return tuple(reshape(x, (*lead, *counts)) for x in (empty, places))  # type: ignore[return-value]
-    # The places that each window sees, (*counts, taps); equal for every image and channel.
+        chosen = expand(reshape(places, (0,)), (*lead, 0))
+    else:
+        seen = _seen(flat, len(lead), places)
+        table = expand(places, tuple(seen.shape))
+        chosen = reshape(gather(table, -1, argmax(seen, -1, keepdim=True)), tuple(seen.shape[:-1]))
+    values = reshape(gather(flat, -1, chosen), (*lead, *counts))
+    return (values, reshape(chosen, (*lead, *counts))) if return_indices else values
+
+
+def _places(size: Shape, counts: Shape, device: Any) -> Tensor:
+    """What each window sees, flat in the input's last dims: (windows, taps)."""
+    nd = len(size)
     places: Any = 0
     for dim, (n, count) in enumerate(zip(size, counts, strict=True)):
-        taps = _windows(n, count, input.device)[2]
+        taps = _windows(n, count, device)[2]
         shape = [1] * (2 * nd)
         shape[dim], shape[nd + dim] = taps.shape
         places = places * n + reshape(taps, tuple(shape))
-    places = reshape(places, (*counts, -1))
-    seen = _seen(flat, len(lead), reshape(places, (prod(counts), -1)))
-    best = argmax(seen, -1, keepdim=True)
-    table = reshape(places, (*(1,) * len(lead), prod(counts), -1)).expand(*seen.shape)
-    chosen = reshape(gather(table, -1, best), (*lead, prod(counts)))
-    values = gather(flat, -1, chosen)
-    return reshape(values, (*lead, *counts)), reshape(chosen, (*lead, *counts))
+    return reshape(places, (prod(counts), prod(places.shape[nd:])))

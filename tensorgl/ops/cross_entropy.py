@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.dispatch import call2, differentiable, op
+from tensorgl.dispatch import call2, calln, differentiable, op
 from tensorgl.dtypes import int64, uint8
 from tensorgl.ops.comparison import where
-from tensorgl.ops.gathering import gather, scatter
 from tensorgl.ops.linear import linear
 from tensorgl.ops.movement import reshape, unsqueeze
 from tensorgl.ops.reduction import sum
@@ -52,49 +51,56 @@ def _check_weight(weight: Tensor | None, classes: int) -> None:
 
 
 def _chosen(
-    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Which targets count; their index and their factor in the loss, 0 and 0 for the others."""
-    _check_weight(weight, input.shape[1])
+    target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """For each target, (N, 1, *): whether it counts, its index (0 if not), and its weight."""
+    target = unsqueeze(target, 1)
     kept = target != ignore_index
     index = where(kept, target, 0)
     if weight is None:
-        return kept, index, kept.to(input.dtype)
-    factor = call2(p.take, weight.detach(), index, (0, False))
-    return kept, index, where(kept, factor, 0)
+        return kept, index, None
+    return kept, index, where(kept, call2(p.take, weight.detach(), index, (0, False)), 0)
 
 
-def _at(x: Tensor, index: Tensor) -> Tensor:
-    """The element of each slice along dim 1 that `index` names, with that dim kept."""
-    return gather(x, 1, unsqueeze(index, 1))
+def _loss(
+    logp: Tensor, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str
+) -> Tensor:
+    """The loss, given the log-probabilities of all classes."""
+    picked = call2(p.gather, logp, index, (1,))
+    if factor is not None:
+        picked = picked * factor
+    picked = where(kept, picked, 0)  # what is ignored may be infinite
+    if reduction == "mean":
+        return -(sum(picked) / sum(kept if factor is None else factor))
+    return reduced(reshape(-picked, _without_classes(picked)), reduction)
 
 
-def _with(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
-    """`x` with `value` at those elements."""
-    return scatter(x, 1, unsqueeze(index, 1), value)
+def _without_classes(x: Tensor) -> tuple[int, ...]:
+    return (*x.shape[:1], *x.shape[2:])
 
 
-def _total(picked: Tensor, factor: Tensor, reduction: str) -> Tensor:
-    """The loss, given the log-probability of each target."""
-    # Not a plain product: what is ignored may be infinite.
-    loss = where(factor == 0, 0, -reshape(picked, tuple(factor.shape)) * factor)
-    return sum(loss) / sum(factor) if reduction == "mean" else reduced(loss, reduction)
-
-
-def _rows(g: Tensor, factor: Tensor, reduction: str) -> Tensor:
+def _rows(g: Tensor, kept: Tensor, factor: Tensor | None, reduction: str) -> Tensor:
     """The gradient of each target's part in the loss, (N, 1, *)."""
-    rows = factor * (g / sum(factor) if reduction == "mean" else g)
+    if reduction == "mean":
+        g = g / sum(kept if factor is None else factor)
+    elif reduction == "none":
+        g = unsqueeze(g, 1)
     # Nothing comes of what is ignored, even if that is everything and the mean is NaN.
-    return unsqueeze(where(factor == 0, 0, rows), 1)
+    return where(kept, g if factor is None else g * factor, 0)
 
 
-@differentiable(
-    input=lambda g, index, factor, reduction, shape: _with(
-        g.new_zeros(shape), index, -_rows(g, factor, reduction)
-    )
-)
-def _nll(input: Tensor, index: Tensor, factor: Tensor, reduction: str) -> Tensor:
-    return _total(_at(input, index), factor, reduction)
+def _nll_backward(
+    g: Tensor, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str, shape: Any
+) -> Tensor:
+    rows = _rows(g, kept, factor, reduction)
+    return calln(p.scatter, (g.new_zeros(shape), index, -rows), (1,))
+
+
+@differentiable(input=_nll_backward)
+def _nll(
+    input: Tensor, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str
+) -> Tensor:
+    return _loss(input, kept, index, factor, reduction)
 
 
 @op
@@ -121,32 +127,35 @@ def nll_loss(
     """
     shape = tuple(target.shape)
     x, classes = _classes_second(input, target)
-    _, index, factor = _chosen(x, classes, weight, ignore_index)
-    loss = _nll(x, index, factor, reduction)
+    _check_weight(weight, x.shape[1])
+    loss = _nll(x, *_chosen(classes, weight, ignore_index), reduction)
     return reshape(loss, shape) if input.ndim == 1 and reduction == "none" else loss
 
 
 def _cross_entropy_backward(
-    g: Any, out: Any, index: Tensor, factor: Tensor, reduction: str
+    g: Any, out: Any, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str
 ) -> Tensor:
     """(softmax - onehot) times the gradient of each row."""
     g_loss, g_logp = g
     probability = out[1].exp()
-    if g_loss is None:
-        return g_logp - probability * sum(g_logp, 1, True)
-    rows = _rows(g_loss, factor, reduction)
-    total = probability * rows
-    total = _with(total, index, _at(total, index) - rows)
-    return total if g_logp is None else total + g_logp - probability * sum(g_logp, 1, True)
+    total: Any = 0
+    if g_loss is not None:
+        rows = _rows(g_loss, kept, factor, reduction)
+        total = probability * rows
+        picked = call2(p.gather, total, index, (1,)) - rows
+        total = calln(p.scatter, (total, index, picked), (1,))
+    if g_logp is not None:
+        total = total + g_logp - probability * sum(g_logp, 1, True)
+    return total
 
 
 @differentiable(input=_cross_entropy_backward)
 def _cross_entropy(
-    input: Tensor, index: Tensor, factor: Tensor, reduction: str
+    input: Tensor, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str
 ) -> tuple[Tensor, Tensor]:
     """The loss, and the log-probabilities for its gradient."""
     logp = log_softmax(input, 1)
-    return _total(_at(logp, index), factor, reduction), logp
+    return _loss(logp, kept, index, factor, reduction), logp
 
 
 @op
@@ -180,15 +189,20 @@ def cross_entropy(
         return _soft(input, target, weight, ignore_index, reduction, label_smoothing)
     shape = tuple(target.shape)
     x, classes = _classes_second(input, target)
-    kept, index, factor = _chosen(x, classes, weight, ignore_index)
+    _check_weight(weight, x.shape[1])
+    kept, index, factor = _chosen(classes, weight, ignore_index)
     if label_smoothing == 0:
-        loss = _cross_entropy(x, index, factor, reduction)[0]
+        loss = _cross_entropy(x, kept, index, factor, reduction)[0]
     else:
         logp = log_softmax(x, 1)
-        spread = sum(logp if weight is None else logp * _by_class(weight, x.ndim), 1)
-        spread = where(kept, spread, 0) * (label_smoothing / x.shape[1])
-        loss = _nll(logp, index, factor, "none") * (1 - label_smoothing) - spread
-        loss = sum(loss) / sum(factor) if reduction == "mean" else reduced(loss, reduction)
+        spread = sum(logp if weight is None else logp * _by_class(weight, x.ndim), 1, True)
+        spread = reshape(where(kept, spread, 0), tuple(classes.shape))
+        loss = _nll(logp, kept, index, factor, "none") * (1 - label_smoothing)
+        loss = loss - spread * (label_smoothing / x.shape[1])
+        if reduction == "mean":
+            loss = sum(loss) / sum(kept if factor is None else factor)
+        else:
+            loss = reduced(loss, reduction)
     return reshape(loss, shape) if input.ndim == 1 and reduction == "none" else loss
 
 

@@ -34,7 +34,7 @@ def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def restored(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced tensor spread over the shape that it was reduced from."""
-    if not keepdim:
+    if g.ndim and not keepdim:
         g = reshape(g, tuple(1 if k in dim else n for k, n in enumerate(shape)))
     return expand(g, shape)
 

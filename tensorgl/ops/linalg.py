@@ -182,8 +182,18 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
     return outer(input, vec2)
 
 
-def _combined(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+def _combined(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     """`beta * input + alpha * product`, of the product's shape; beta 0 drops NaN in input."""
+    input = expand(input, product.shape)
+    if alpha != 1:
+        product = mul(product, alpha)
+    if beta == 0:
+        return product
+    return add(product, input if beta == 1 else mul(input, beta))
+
+
+def _combined_alike(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """`_combined` of one dtype; integers cut the factors down to integers."""
     if input.dtype is not product.dtype:
         raise RuntimeError(
             f"{name}: expected operands of one dtype, given {input.dtype.name} and "
@@ -191,12 +201,7 @@ def _combined(name: str, input: Tensor, product: Tensor, beta: float, alpha: flo
         )
     if not product.dtype.is_floating_point:
         beta, alpha = int(beta), int(alpha)
-    input = expand(input, product.shape)
-    if alpha != 1:
-        product = mul(product, alpha)
-    if beta == 0:
-        return product
-    return add(product, input if beta == 1 else mul(input, beta))
+    return _combined(input, product, beta, alpha)
 
 
 @op
@@ -204,13 +209,13 @@ def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`; input broadcasts to the product."""
-    return _combined("addmm", input, mm(mat1, mat2), beta, alpha)
+    return _combined_alike("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @op
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat @ vec)`; input broadcasts to the product."""
-    return _combined("addmv", input, mv(mat, vec), beta, alpha)
+    return _combined_alike("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @op
@@ -218,7 +223,7 @@ def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """`beta * input + alpha * (batch1 @ batch2)`, matrix by matrix; input broadcasts."""
-    return _combined("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+    return _combined_alike("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 @op
@@ -226,19 +231,13 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """`beta * input + alpha * sum(batch1 @ batch2)`, summed over the batch; input broadcasts."""
-    return _combined("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha)
+    return _combined_alike("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha)
 
 
 @op
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * outer(vec1, vec2)`; input broadcasts, dtypes promote."""
-    product = outer(vec1, vec2)
-    input = expand(input, product.shape)
-    if alpha != 1:
-        product = mul(product, alpha)
-    if beta == 0:
-        return product
-    return add(product, input if beta == 1 else mul(input, beta))
+    return _combined(input, outer(vec1, vec2), beta, alpha)
 
 
 @op

@@ -15,7 +15,7 @@ from tensorgl.ops.activation import logsigmoid
 from tensorgl.ops.arithmetic import abs, maximum, minimum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import unsqueeze
-from tensorgl.ops.reduction import sum
+from tensorgl.ops.reduction import mean, sum
 from tensorgl.ops.rounding import clamp
 from tensorgl.ops.support import reduced
 
@@ -61,17 +61,32 @@ def _squared_error(input: Tensor, target: Tensor) -> Tensor:
     return d * d
 
 
+def _mean_square_slope(g: Tensor, input: Tensor, target: Tensor) -> Tensor:
+    d = input - target
+    return d * (g * (2 / max(d.numel(), 1)))
+
+
+@differentiable(
+    input=_mean_square_slope,
+    target=lambda g, input, target: _mean_square_slope(g, target, input),
+)
+def _mean_square(input: Tensor, target: Tensor) -> Tensor:
+    """Reduced at once, so that its gradient starts from one number, not from one an element."""
+    d = input - target
+    return mean(d * d)
+
+
 @op
 def mse_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
 ) -> Tensor:
     """`(input - target) ** 2`; with `weight`, the mean is the weighted one."""
     _warn_of_sizes(input, target)
-    loss = _squared_error(input, target)
-    if weight is None:
-        return reduced(loss, reduction)
-    loss = _weighted(loss, input, weight)
-    return sum(loss) / sum(weight) if reduction == "mean" else reduced(loss, reduction)
+    if weight is not None:
+        return _weighted_mean(_squared_error(input, target), input, weight, reduction)
+    if reduction == "mean":
+        return _mean_square(input, target)
+    return reduced(_squared_error(input, target), reduction)
 
 
 @op
@@ -81,8 +96,12 @@ def l1_loss(
     """`|input - target|`; with `weight`, the mean is the weighted one."""
     _warn_of_sizes(input, target)
     loss = abs(input - target)
-    if weight is None:
-        return reduced(loss, reduction)
+    if weight is not None:
+        return _weighted_mean(loss, input, weight, reduction)
+    return reduced(loss, reduction)
+
+
+def _weighted_mean(loss: Tensor, input: Tensor, weight: Tensor, reduction: str) -> Tensor:
     loss = _weighted(loss, input, weight)
     return sum(loss) / sum(weight) if reduction == "mean" else reduced(loss, reduction)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from tensorgl import dispatch, dtypes, return_types
 from tensorgl import primitives as p
-from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, call2, op, source
 from tensorgl.ops.arithmetic import lerp
 from tensorgl.ops.comparison import isnan, ne, where
@@ -200,7 +199,7 @@ def _checked_q(name: str, input: Tensor, q: Any, interpolation: str) -> Tensor:
             f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got "
             f"{interpolation}"
         )
-    if not isinstance(q, TensorBase):
+    if isinstance(q, int | float):
         values = [q]
         q = source(p.full, (q,), ((), kind), input.device)
     else:

@@ -13,7 +13,7 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, differentiable, op, to_host
 from tensorgl.ops.arithmetic import abs, maximum
-from tensorgl.ops.comparison import where
+from tensorgl.ops.comparison import gt, where
 from tensorgl.ops.decomposition import eigh, eigvalsh, svd, svdvals
 from tensorgl.ops.movement import adjoint, squeeze, unsqueeze
 from tensorgl.ops.reduction import sum
@@ -30,7 +30,7 @@ def _counts(A: Tensor, values: Tensor, atol: Any, rtol: Any) -> Tensor:
     if rtol is None:
         rtol = max(A.shape[-2:]) * dtypes.finfo(A.dtype).eps
         if isinstance(atol, TensorBase):
-            rtol = where(atol > 0, 0.0, rtol)
+            rtol = where(gt(atol, 0), 0.0, rtol)
         elif atol is not None and atol > 0:
             rtol = 0.0
     bound = rtol * call1(p.amax, values, ((values.ndim - 1,), False))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgl.dispatch import differentiable, inplace, op
-from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import reshape
-from tensorgl.ops.rounding import clamp
+from tensorgl.ops.rounding import clamp, clamp_min
 from tensorgl.ops.sampling import uniform
 from tensorgl.ops.support import computes_in_single, dtype_of, float_only, overwrite
 
@@ -36,7 +35,7 @@ Tensor = Any
 
 @differentiable(input=lambda g, out: where(out <= 0, 0, g))
 def _relu(input: Tensor) -> Tensor:
-    return maximum(input, 0)
+    return clamp_min(input, 0)
 
 
 @op

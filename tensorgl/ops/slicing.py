@@ -8,7 +8,8 @@ from typing import Any
 from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, call_view, calln, defvjp, op, source
-from tensorgl.ops.movement import clone, expand, permute, reshape, strides_of, wrap_dim
+from tensorgl.ops.movement import clone, expand, permute, reshape
+from tensorgl.ops.shapes import is_contiguous, strides_of, wrap_dim
 
 __all__ = ["as_strided", "narrow", "select", "select_scatter", "slice_scatter"]
 
@@ -212,13 +213,12 @@ _offset = storage_offset  # as_strided has a parameter of that name
 def _memory(root: Tensor) -> Tensor:
     """All of a tensor's elements, as a 1-d view in the order in which they lie in memory."""
     strides = strides_of(root)
-    order = sorted(range(len(strides)), key=lambda d: -strides[d])
-    try:
-        return permute(root, order).view(-1)
-    except RuntimeError:
+    ordered = permute(root, sorted(range(len(strides)), key=lambda d: -strides[d]))
+    if not is_contiguous(ordered):
         raise RuntimeError(
             "as_strided: the tensor's memory has gaps or overlaps; call .contiguous() first"
-        ) from None
+        )
+    return reshape(ordered, -1)
 
 
 def _places(g: Tensor, size: Shape, stride: Shape, offset: int) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any
 
 from tensorgl import dtypes, return_types
 from tensorgl import primitives as p
-from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, op, source
 from tensorgl.ops.dims import along, numpy_names, pick
 from tensorgl.ops.movement import wrap_dim
@@ -102,16 +101,18 @@ def searchsorted(
             f"torch.searchsorted(): side can only be 'left' or 'right' and must agree with right, got "
             f"side={side!r}, right={right}"
         )
-    if not isinstance(input, TensorBase):
+    values: Any = input
+    if isinstance(input, int | float):
         if isinstance(input, float) and not sorted_sequence.dtype.is_floating_point:
             sorted_sequence = cast(sorted_sequence, dtypes.get_default_dtype())
-        input = source(p.full, (input,), ((), sorted_sequence.dtype), sorted_sequence.device)
-    if input.dtype is not sorted_sequence.dtype:
+        place, kind = sorted_sequence.device, sorted_sequence.dtype
+        values = source(p.full, (input,), ((), kind), place)
+    if values.dtype is not sorted_sequence.dtype:
         raise RuntimeError(
             "torch.searchsorted(): input value tensor and boundary tensor should have same dtype, but "
-            f"got {input.dtype.title} and {sorted_sequence.dtype.title}"
+            f"got {values.dtype.title} and {sorted_sequence.dtype.title}"
         )
-    sequence_shape, shape = tuple(sorted_sequence.shape), tuple(input.shape)
+    sequence_shape, shape = tuple(sorted_sequence.shape), tuple(values.shape)
     if len(sequence_shape) != 1 and (
         not sequence_shape or len(shape) != len(sequence_shape) or sequence_shape[:-1] != shape[:-1]
     ):
@@ -127,7 +128,7 @@ def searchsorted(
                 f"{sorter.dtype.name}{list(sorter.shape)}"
             )
         sorted_sequence = pick(sorted_sequence, -1, sorter)
-    out = call2(p.searchsorted, sorted_sequence, input, (right or side == "right",))
+    out = call2(p.searchsorted, sorted_sequence, values, (right or side == "right",))
     return cast(out, dtypes.int32) if out_int32 else out
 
 

@@ -56,6 +56,7 @@ def _distinct(
 ) -> Any:
     """The first of each run of equals, after a sort or as they are."""
     values = to_host(input)
+    d = 0
     if dim is None:
         slices, inverse_shape = values.reshape(-1), values.shape
     else:
@@ -79,9 +80,7 @@ def _distinct(
     starts = np.ones(len(rows), bool)
     starts[1:] = (rows[1:] != rows[:-1]).any(1)
     first = np.flatnonzero(starts)
-    distinct = slices[order[first]]
-    if dim is not None:
-        distinct = np.moveaxis(distinct, 0, d)
+    distinct = np.moveaxis(slices[order[first]], 0, d)
     results = [from_host(np.ascontiguousarray(distinct), input.dtype, input.device)]
     if return_inverse:
         inverse = np.empty(len(rows), np.int64)

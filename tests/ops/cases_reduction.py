@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import tensorgl as tg
 from tests.ops.harness import B, F, I, case
 
 
@@ -127,7 +128,9 @@ CASES = [
     case("quantile", F(3, 6, distinct=True), 0.3, kw={"dim": 1}, oracle=lambda x, q: np.quantile(x, q, 1), empty=False),
     case("quantile", F(3, 6, distinct=True), 0.45, kw={"dim": 0, "keepdim": True, "interpolation": "higher"}, oracle=lambda x, q: np.quantile(x, q, 0, method="higher", keepdims=True), empty=False, note="higher"),
     case("nanquantile", F(3, 6, distinct=True), 0.7, oracle=np.nanquantile, empty=False),
-    case("searchsorted", I(5).__class__((5,), "i", 0, 1, False), F(3, 4), oracle=np.searchsorted, grad=False),
+    case("searchsorted", F(9), F(3, 4), function=lambda s, x: tg.searchsorted(s.sort()[0], x, right=True), oracle=lambda s, x: np.searchsorted(np.sort(s), x, "right"), grad=False, empty=False),
+    case("searchsorted", I(3, 9), I(3, 4), function=lambda s, x: tg.searchsorted(s.sort()[0], x), oracle=lambda s, x: (np.sort(s)[:, None] < x[:, :, None]).sum(2), grad=False, note="rows"),
+    case("bucketize", I(3, 4), I(9), function=lambda x, s: tg.bucketize(x, s.sort()[0]), oracle=lambda x, s: np.searchsorted(np.sort(s), x), grad=False),
     case("unique", I(3, 9), oracle=np.unique, grad=False),
     case("unique_consecutive", B(20), oracle=lambda x: x[np.flatnonzero(np.append(True, x[1:] != x[:-1])[: len(x)])], grad=False),
     case("bincount", I(20), kw={"minlength": 7}, oracle=lambda x: np.bincount(x, minlength=7), grad=False),

@@ -135,7 +135,7 @@ def tensors(
         array = value.astype(dtype) if value.dtype == np.float64 else value
         if layout == "T":  # every element two apart, dims in reverse order
             wide = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
-            strided = wide[tuple(slice(None, None, 2) for _ in array.shape)].T
+            strided = wide[(..., *(slice(None, None, 2) for _ in array.shape))].T
             strided[...] = array
             array = strided
         else:

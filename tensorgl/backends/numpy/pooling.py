@@ -23,17 +23,12 @@ def _taps(size: int, kernel: int, stride: int, low: int, dilation: int, count: i
     """For each tap along one dim: which of `count` windows have it inside, and where."""
     taps = []
     for k in range(kernel):
-        shift = k * dilation - low
+        shift = k * dilation - low  # where window 0 has this tap
         first = max(0, -(shift // stride))
-        last = min(count - 1, (size - 1 - shift) // stride)
-        last = max(last, first - 1)
+        stop = max(first, min(count, (size - 1 - shift) // stride + 1))
         start = first * stride + shift
-        inside = (
-            slice(start, start + (last - first) * stride + 1, stride)
-            if last >= first
-            else slice(0, 0)
-        )
-        taps.append((slice(first, last + 1), inside))
+        end = start + max(0, (stop - first - 1) * stride + 1)
+        taps.append((slice(first, stop), slice(start, end, stride)))
     return taps
 
 

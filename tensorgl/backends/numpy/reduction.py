@@ -17,10 +17,12 @@ from tensorgl.avals import Aval
 from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
 
 Shape = tuple[int, ...]
-ROW = 1024  # how long a row, and
-FOLD = 64  # how many rows, are added at once
-FEW = 24  # elements that are a short row
-BLAS = 8192  # elements a call: from 9216 on OpenBLAS wakes threads, which may wait long for a core
+ROW = 1024  # elements of a row that are added at once
+FOLD = 64  # rows that are added at once, and from how many elements on they count as long for that
+FEW = 24  # elements of a row that numpy is slow to reduce
+BLAS = (
+    8192  # elements a product: from 9216 on OpenBLAS wakes threads, which may wait long for a core
+)
 
 
 def _sum_middle(n: int, inner: int, d: Any) -> Kernel:
@@ -205,16 +207,17 @@ def _columns(ufunc: Any, x: Any) -> Any:
 
 @factory
 def amax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    return _extremum(avals[0], *params, out.shape, np.maximum, np.argmax)
+    return _extremum(avals[0], params, out.shape, np.maximum, np.argmax)
 
 
 @factory
 def amin(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
-    return _extremum(avals[0], *params, out.shape, np.minimum, np.argmin)
+    return _extremum(avals[0], params, out.shape, np.minimum, np.argmin)
 
 
-def _extremum(a: Aval, dim: Shape, keepdim: bool, shape: Shape, ufunc: Any, arg: Kernel) -> Kernel:
+def _extremum(a: Aval, params: tuple[Any, ...], shape: Shape, ufunc: Any, arg: Kernel) -> Kernel:
     """By numpy's reduction, or what is faster than it for many short rows."""
+    dim, keepdim = params
     if dim == (a.ndim - 1,) and a.size > 16 * a.shape[-1]:
         n = a.shape[-1]
         if n <= FEW:

@@ -70,7 +70,7 @@ def _few_of_many(rows: Any, k: int, largest: bool) -> Any:
     """
     count, n = rows.shape
     size = max(4 * k, min(256, n // 4))
-    groups = rows[:, : n - n % size].reshape(count, -1, size)
+    groups = rows[:, : n - n % size].reshape(count, n // size, size)
     if largest:
         bests = np.maximum.reduce(groups, 1)
         reach = ~(rows < np.partition(bests, -k, -1)[:, -k, None])
