@@ -1,4 +1,4 @@
-"""New tensors from a rule: filled with one value, ranges, the identity, one-hot codes."""
+"""New tensors from a rule: filled with one value, ranges, the identity."""
 
 from __future__ import annotations
 
@@ -301,42 +301,6 @@ def eye(
     kind = as_dtype(dtype) or dtypes.get_default_dtype()
     diagonal = arange(rows, device=device).unsqueeze(1) == arange(columns, device=device)
     return as_leaf(diagonal.to(kind), requires_grad)
-
-
-@op("nn.functional.one_hot")
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """A last dim of size `num_classes` with 1 at the index that the int64 tensor had, else 0.
-
-    Args:
-        tensor: indices.
-        num_classes: -1 for one more than the largest index.
-
-    Raises:
-        RuntimeError: the tensor is not int64, or on cpu an index is out of range.
-    """
-    if tensor.dtype is not dtypes.int64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if num_classes == -1 or tensor.device.type == "cpu":
-        num_classes = _checked_classes(dispatch.to_host(tensor), num_classes)
-    classes = arange(num_classes, device=tensor.device)
-    return (tensor.unsqueeze(-1) == classes).to(dtypes.int64)
-
-
-def _checked_classes(indices: Any, num_classes: int) -> int:
-    if indices.size == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return num_classes
-    if indices.min() < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    largest = int(indices.max())
-    if num_classes == -1:
-        return largest + 1
-    if num_classes <= largest:
-        raise RuntimeError(
-            f"Class values must be smaller than num_classes: {largest} and {num_classes}."
-        )
-    return num_classes
 
 
 def legacy(args: tuple[Any, ...]) -> tuple[Any, Any]:

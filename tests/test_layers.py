@@ -14,17 +14,19 @@ ROOT = Path(tensorgl.__file__).parent
 
 # A module may import what stands above it, and what stands on its own line.
 LAYERS = [
-    {"errors", "version", "files", "autograd.graph", "autograd.engine"},
+    {"errors", "version", "files", "autograd"},
     {"dtypes"},
     {"avals"},
     {"primitives"},
     {"backends.base"},
     {"backends.numpy", "backends.meta", "backends.opengl"},
     {"backends"},
-    {"dispatch"},
+    {"dispatch", "return_types"},
     {"ops"},
-    {"tensor", "values", "printing"},
-    {"creation", "random", "linalg", "autograd", "utils.checkpoint", "utils.dlpack"},
+    {"tensor", "operators", "conversion", "printing", "autograd.methods"},
+    {"values"},
+    {"creation", "random", "linalg"},
+    {"autograd.checks", "autograd.function", "autograd.functional", "utils.checkpoint", "utils.dlpack"},
     {
         "utils.data",
         "nn",

@@ -68,6 +68,7 @@ from tensorgl.ops.normalization import (
     normalize,
     rms_norm,
 )
+from tensorgl.ops.padding import pad
 from tensorgl.ops.rectifier import (
     hardshrink,
     hardsigmoid,

@@ -46,7 +46,7 @@ def normal_table() -> tuple[tuple[int, ...], tuple[int, ...]]:
         base[k] - (drop[k] * f + 2^15 >> 16)
 
     is the magnitude in units of NORMAL_SCALE. So each octave toward the tail has 64 chords of the
-    inverse; the largest number is 6.34, and the distribution function is off by 4e-6 at most.
+    inverse; the largest number is 6.34, and the distribution function is off by 5e-6 at most.
     """
     quantile = NormalDist().inv_cdf
     edges = [

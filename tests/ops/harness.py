@@ -94,7 +94,8 @@ def find(name: str) -> Callable[..., Any]:
 def arrays(case: Case, seed: int = 0, shrink: bool = False) -> list[Any]:
     """Numpy float64, int64 and bool arrays for the inputs of a case."""
     rng = np.random.default_rng(seed)
-    first = next(s for s in flat(list(case.inputs)) if isinstance(s, Spec))
+    specs = [s for s in flat(list(case.inputs)) if isinstance(s, Spec)]
+    first = specs[0] if specs else Spec(())
 
     def make(spec: Any) -> Any:
         if isinstance(spec, tuple | list) and spec and isinstance(spec[0], Spec):

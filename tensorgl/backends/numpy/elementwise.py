@@ -293,6 +293,8 @@ def where(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel
         a, b = first(a).view(bits), second(b).view(bits)
         if b.ndim == 0 and not b:
             return np.multiply(a, condition).view(NUMPY_DTYPE[out.dtype])
+        if a.ndim == 0 and not a:
+            return np.multiply(b, condition ^ np.int8(1)).view(NUMPY_DTYPE[out.dtype])
         picked = np.bitwise_xor(a, b)
         if picked.shape != out.shape:
             return np.bitwise_xor(picked * condition, b).view(NUMPY_DTYPE[out.dtype])
