@@ -168,7 +168,7 @@ from tensorgl.ops.gathering import (
     unravel_index,
 )
 from tensorgl.ops.histogram import bincount, histc, histogram
-from tensorgl.ops.indexing import fill, index_put
+from tensorgl.ops.indexing import index_put
 from tensorgl.ops.joining import (
     block_diag,
     cartesian_prod,
@@ -368,6 +368,7 @@ from tensorgl.ops.special import (
 )
 from tensorgl.ops.statistics import corrcoef, cov, std, std_mean, var, var_mean
 from tensorgl.ops.unique import unique, unique_consecutive
+from tensorgl.ops.writing import fill
 from tensorgl.printing import set_printoptions
 from tensorgl.random import (
     Generator,

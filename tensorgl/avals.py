@@ -6,6 +6,7 @@ Equal avals are the same object, so that dispatch looks a call up by identity. K
 from __future__ import annotations
 
 from math import prod
+from typing import Any, SupportsIndex, overload
 from weakref import WeakValueDictionary
 
 from tensorgl import dtypes
@@ -27,8 +28,14 @@ class Size(tuple[int, ...]):
     def __repr__(self) -> str:
         return f"tensorgl.Size({list(self)})"
 
-    def __getitem__(self, key):  # type: ignore[no-untyped-def,override]
-        item = tuple.__getitem__(self, key)
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> int: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Size: ...
+
+    def __getitem__(self, key: SupportsIndex | slice) -> int | Size:
+        item: Any = tuple.__getitem__(self, key)  # type: ignore[reportUnknownMemberType]
         return Size(item) if isinstance(key, slice) else item
 
     def __add__(self, other: tuple[int, ...]) -> Size:  # type: ignore[override]

@@ -16,7 +16,7 @@ from typing import Any
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
-from tensorgl.autograd.graph import Memory, Node, Rule, TensorBase, Vjp, mode, record
+from tensorgl.autograd.graph import Memory, Node, Rule, TensorBase, Vjp, mode, record, share
 from tensorgl.avals import NUMBER, Aval, aval, device
 from tensorgl.backends import backend_of
 from tensorgl.dtypes import dtype
@@ -291,7 +291,11 @@ def _replay(tensor: Any, view: Any) -> Any:
     if view is None:
         return tensor
     primitive, params, numbers, before, _ = view
-    return calln(primitive, (_replay(tensor, before), *numbers), params)
+    source = _replay(tensor, before)
+    out = calln(primitive, (source, *numbers), params)
+    share(source)
+    out._memory = source._memory
+    return out
 
 
 def inplace(target: Any, value: Any) -> Any:

@@ -264,8 +264,8 @@ class Tensor(Operators, ConversionMethods):
     __getitem__ = ops.indexing.getitem
     __setitem__ = ops.indexing.setitem
     argwhere = ops.gathering.argwhere
-    copy_ = ops.indexing.copy_
-    fill_ = ops.indexing.fill_
+    copy_ = ops.writing.copy_
+    fill_ = ops.writing.fill_
     gather = ops.gathering.gather
     index_add = ops.gathering.index_add
     index_copy = ops.gathering.index_copy
@@ -283,7 +283,7 @@ class Tensor(Operators, ConversionMethods):
     scatter_reduce = ops.scattering.scatter_reduce
     take = ops.gathering.take
     take_along_dim = ops.gathering.take_along_dim
-    zero_ = ops.indexing.zero_
+    zero_ = ops.writing.zero_
 
     index_add_ = in_place(ops.gathering.index_add, saves=False)
     index_copy_ = in_place(ops.gathering.index_copy, saves=False)

@@ -36,7 +36,7 @@ def run_backward(
     retain_graph: bool,
     create_graph: bool,
     accumulate: bool,
-    hooked: bool = True,
+    inner: bool = False,
 ) -> dict[int, Any]:
     """Send `gradients` from `roots` back through the graph.
 
@@ -47,13 +47,14 @@ def run_backward(
         retain_graph: keep what was saved.
         create_graph: record what the rules compute.
         accumulate: add the gradients of the leaves to their `grad`.
-        hooked: run the hooks of the targets.
+        inner: the targets are where another backward goes on: nothing beyond them runs, nor do their
+            hooks.
 
     Returns:
         The gradient of each target by `id`.
     """
     wanted = None if targets is None else {id(t) for t in targets}
-    through, receivers = (None, None) if wanted is None else _paths(roots, wanted)
+    through, receivers = (None, None) if wanted is None else _paths(roots, wanted, inner)
     pending: dict[int, Any] = {}  # gradients that have arrived, by the id of their edge
     heap: list[tuple[int, Node]] = []
     leaves: list[Any] = []
@@ -88,7 +89,7 @@ def run_backward(
         while heap:
             _, node = heappop(heap)
             g = pending.pop(id(node))
-            if node.hooks and (hooked or wanted is None or id(node) not in wanted):
+            if node.hooks and not (inner and wanted is not None and id(node) in wanted):
                 g = _run_hooks(node.hooks, g)
             if wanted is not None and through is not None:
                 if id(node) in wanted:
@@ -113,7 +114,7 @@ def run_backward(
                 send(edge, part)
         for leaf in leaves:
             g = pending.pop(id(leaf))
-            if leaf._hooks and hooked:
+            if leaf._hooks and not inner:
                 g = _run_hooks(leaf._hooks, g)
             if wanted is not None:
                 found[id(leaf)] = g
@@ -182,8 +183,11 @@ def _check_finite(node: Node, parts: list[Any]) -> None:
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {k}th output.")
 
 
-def _paths(roots: Sequence[Any], wanted: set[int]) -> tuple[set[int], set[int]]:
-    """The ids of the nodes under `roots` that lead to a wanted edge, and with them the wanted ones."""
+def _paths(roots: Sequence[Any], wanted: set[int], inner: bool) -> tuple[set[int], set[int]]:
+    """The ids of the nodes under `roots` that lead to a wanted edge, and with them the wanted ones.
+
+    With `inner`, no path leads through a wanted one.
+    """
     nodes: dict[int, Node] = {}
     stack = [root._node for root in roots if root._node is not None]
     while stack:
@@ -197,7 +201,7 @@ def _paths(roots: Sequence[Any], wanted: set[int]) -> tuple[set[int], set[int]]:
         if any(id(e) in receivers for e in node.edges):
             through.add(id(node))
             receivers.add(id(node))
-    return through, receivers
+    return through - wanted if inner else through, receivers
 
 
 def _as_tuple(x: Any) -> tuple[Any, ...]:

@@ -140,7 +140,8 @@ def jacobian(
     rows = []
     for k, out in enumerate(outputs):
         name = f"Output {k} of the user-provided function"
-        units = eye(out.numel(), dtype=out.dtype, device=out.device).reshape(-1, *out.shape)
+        size = out.numel()
+        units = eye(size, dtype=out.dtype, device=out.device).reshape(size, *out.shape)
         grads = [_product((out,), started, (unit,), create_graph, strict, name) for unit in units]
         if strict and create_graph:
             _check_dependence(grads)

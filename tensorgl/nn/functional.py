@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from tensorgl import ops
@@ -23,7 +22,34 @@ from tensorgl.ops.activation import (
     softsign,
     tanhshrink,
 )
+from tensorgl.ops.adaptive_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+)
 from tensorgl.ops.attention import scaled_dot_product_attention
+from tensorgl.ops.avg_pool import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+)
+from tensorgl.ops.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from tensorgl.ops.cross_entropy import cross_entropy, linear_cross_entropy, nll_loss
 from tensorgl.ops.ctc import ctc_loss
 from tensorgl.ops.distance import cosine_similarity, pairwise_distance, pdist
@@ -36,6 +62,10 @@ from tensorgl.ops.dropout import (
     feature_alpha_dropout,
 )
 from tensorgl.ops.embedding import embedding, embedding_bag, one_hot
+from tensorgl.ops.grid import (
+    affine_grid,
+    grid_sample,
+)
 from tensorgl.ops.linear import bilinear, linear
 from tensorgl.ops.loss import (
     binary_cross_entropy,
@@ -59,6 +89,7 @@ from tensorgl.ops.margin import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from tensorgl.ops.math import tanh
 from tensorgl.ops.normalization import (
     batch_norm,
     group_norm,
@@ -69,6 +100,24 @@ from tensorgl.ops.normalization import (
     rms_norm,
 )
 from tensorgl.ops.padding import pad
+from tensorgl.ops.patches import (
+    channel_shuffle,
+    fold,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
+from tensorgl.ops.pool import (
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool2d_with_indices,
+    max_pool3d,
+    max_pool3d_with_indices,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 from tensorgl.ops.rectifier import (
     hardshrink,
     hardsigmoid,
@@ -87,16 +136,43 @@ from tensorgl.ops.rectifier import (
     threshold,
     threshold_,
 )
-from tensorgl.ops.softmax import gumbel_softmax
+from tensorgl.ops.resample import (
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from tensorgl.ops.softmax import gumbel_softmax, implicit_dim, softmin
+from tensorgl.ops.special import sigmoid
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_with_indices",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_with_indices",
+    "affine_grid",
     "alpha_dropout",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "channel_shuffle",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -110,9 +186,11 @@ __all__ = [
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",
@@ -123,6 +201,7 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -133,7 +212,19 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
+    "max_pool1d",
+    "max_pool1d_with_indices",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "max_pool3d",
+    "max_pool3d_with_indices",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
     "multi_margin_loss",
@@ -145,6 +236,8 @@ __all__ = [
     "pad",
     "pairwise_distance",
     "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -171,29 +264,13 @@ __all__ = [
     "threshold_",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]
 
 Tensor = Any
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """`1 / (1 + exp(-input))`."""
-    return input.sigmoid()
-
-
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
-    return input.tanh()
-
-
-def _implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
-    """The dim that PyTorch takes when none is given: 0 for 0-d, 1-d and 3-d inputs, else 1."""
-    warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X "
-        "as an argument.",
-        stacklevel=stacklevel,
-    )
-    return 0 if ndim in (0, 1, 3) else 1
 
 
 def softmax(
@@ -201,7 +278,7 @@ def softmax(
 ) -> Tensor:
     """`exp(input)` divided by its sum along `dim`; see `tensorgl.softmax`."""
     if dim is None:
-        dim = _implicit_dim("softmax", input.ndim, _stacklevel)
+        dim = implicit_dim("softmax", input.ndim, _stacklevel)
     return ops.softmax.softmax(input, dim, dtype)
 
 
@@ -210,14 +287,5 @@ def log_softmax(
 ) -> Tensor:
     """The logarithm of `softmax`; see `tensorgl.log_softmax`."""
     if dim is None:
-        dim = _implicit_dim("log_softmax", input.ndim, _stacklevel)
+        dim = implicit_dim("log_softmax", input.ndim, _stacklevel)
     return ops.softmax.log_softmax(input, dim, dtype)
-
-
-def softmin(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype_type | None = None
-) -> Tensor:
-    """`softmax(-input)`."""
-    if dim is None:
-        dim = _implicit_dim("softmin", input.ndim, _stacklevel)
-    return ops.softmax.softmin(input, dim, dtype)

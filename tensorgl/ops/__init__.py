@@ -53,6 +53,7 @@ from tensorgl.ops import (
     special,
     statistics,
     unique,
+    writing,
 )
 
 __all__ = [
@@ -108,4 +109,5 @@ __all__ = [
     "special",
     "statistics",
     "unique",
+    "writing",
 ]

@@ -62,11 +62,19 @@ def _chosen(
     return kept, index, where(kept, call2(p.take, weight.detach(), index, (0, False)), 0)
 
 
+def _picked(logp: Tensor, index: Tensor) -> Tensor:
+    """The log-probability of each target's class."""
+    try:
+        return call2(p.gather, logp, index, (1,))
+    except RuntimeError as error:
+        raise IndexError(f"cross_entropy: a target is no class: {error}") from None
+
+
 def _loss(
     logp: Tensor, kept: Tensor, index: Tensor, factor: Tensor | None, reduction: str
 ) -> Tensor:
     """The loss, given the log-probabilities of all classes."""
-    picked = call2(p.gather, logp, index, (1,))
+    picked = _picked(logp, index)
     if factor is not None:
         picked = picked * factor
     picked = where(kept, picked, 0)  # what is ignored may be infinite

@@ -9,9 +9,9 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2
-from tensorgl.ops.movement import clone, expand, permute, reshape, squeeze, wrap_dim
+from tensorgl.ops.movement import clone, permute, reshape, squeeze, wrap_dim
 
-__all__ = ["along", "count", "flattened", "numpy_names", "pick", "restored", "squeezed"]
+__all__ = ["along", "count", "flattened", "numpy_names", "pick", "squeezed", "unreduced"]
 
 Tensor = Any
 Dims = int | tuple[int, ...] | None
@@ -32,11 +32,11 @@ def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def restored(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    """A reduced tensor spread over the shape that it was reduced from."""
-    if g.ndim and not keepdim:
-        g = reshape(g, tuple(1 if k in dim else n for k, n in enumerate(shape)))
-    return expand(g, shape)
+def unreduced(x: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A tensor reduced from `shape` over `dim`, in a shape that broadcasts to that again."""
+    if keepdim or x.ndim == 0:
+        return x
+    return reshape(x, tuple(1 if k in dim else n for k, n in enumerate(shape)))
 
 
 def count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:

@@ -10,7 +10,7 @@ from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, defvjp, differentiable, op
 from tensorgl.ops.arithmetic import maximum, minimum
 from tensorgl.ops.comparison import eq, isnan, where
-from tensorgl.ops.dims import Dims, along, numpy_names, pick, restored, squeezed
+from tensorgl.ops.dims import Dims, along, numpy_names, pick, squeezed, unreduced
 from tensorgl.ops.movement import reshape, wrap_dims
 from tensorgl.ops.reduction import sum
 
@@ -51,8 +51,8 @@ def _shared(
     g: Tensor, input: Tensor, out: Tensor, shape: Any, dim: tuple[int, ...], keepdim: bool
 ) -> Tensor:
     """The gradient in equal parts for all elements that equal the result."""
-    hit = eq(input, restored(out, shape, dim, keepdim))
-    return restored(g, shape, dim, keepdim) * hit / sum(hit, dim, keepdim=True)
+    hit = eq(input, unreduced(out, shape, dim, keepdim))
+    return unreduced(g, shape, dim, keepdim) / sum(hit, dim, keepdim=True) * hit
 
 
 for _primitive in (p.amax, p.amin):

@@ -8,9 +8,12 @@ import numpy as np
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
+from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, calln, defvjp, from_host, op, source, to_host
 from tensorgl.ops.movement import broadcast_tensors, expand, padded, reshape, wrap_dim
 from tensorgl.ops.slicing import zeros
+from tensorgl.ops.writing import as_scalar
+from tensorgl.primitives import core
 
 __all__ = [
     "argwhere",
@@ -135,17 +138,15 @@ def scatter(
     `src` is a tensor at least as large as `index`, or a number, which may also be given as `value`.
     With `reduce` "add" or "multiply" it is added or multiplied instead.
     """
-    source_ = value if src is None else src
-    if not hasattr(source_, "_aval"):
-        a = input._aval
-        number = source(p.full, (source_,), ((), a.dtype), a.device)
-        source_ = expand(number, index._aval.shape)
+    what = value if src is None else src
+    if not isinstance(what, TensorBase):
+        what = expand(as_scalar("scatter", input, what), index._aval.shape)
     if reduce is None:
-        return scattered(p.scatter, input, dim, index, source_)
+        return scattered(p.scatter, input, dim, index, what)
     if reduce == "add":
-        return scatter_add(input, dim, index, source_)
+        return scatter_add(input, dim, index, what)
     if reduce == "multiply":
-        return scattered(p.scatter_reduce, input, dim, index, source_, "prod")
+        return scattered(p.scatter_reduce, input, dim, index, what, "prod")
     raise RuntimeError("reduce argument must be either add or multiply.")
 
 
@@ -206,14 +207,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 @op
 def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) -> Tensor:
     """A copy with `value`, a number or 0-dim tensor, at the indices along `dim`."""
-    a = input._aval
-    if not hasattr(value, "_aval"):
-        value = source(p.full, (value,), ((), a.dtype), a.device)
-    elif value.ndim:
-        raise RuntimeError(
-            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-            f"{value.ndim} dimension(s)."
-        )
+    a, filler = input._aval, as_scalar("index_fill_", input, value)
     x, places = _one_dim(input), as_vector("index_fill", index)
     k = wrap_dim(dim, input.ndim)
     n = x._aval.shape[k]
@@ -222,7 +216,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
         p.put, (expand(false, (n,)), places, expand(true, places._aval.shape)), (0, True)
     )
     mask = reshape(chosen, (n, *(1,) * (x.ndim - 1 - k)))
-    return reshape(calln(p.where, (mask, value.to(a.dtype), x)), a.shape)
+    return reshape(calln(p.where, (mask, filler, x)), a.shape)
 
 
 @op
@@ -262,7 +256,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     k = wrap_dim(dim, input.ndim)
     x, i = input._aval.shape, indices._aval.shape
     indices = calln(p.where, (indices < 0, indices + x[k], indices))
-    both = p.core.broadcast_shapes((*x[:k], 1, *x[k + 1 :]), (*i[:k], 1, *i[k + 1 :]))
+    both = core.broadcast_shapes((*x[:k], 1, *x[k + 1 :]), (*i[:k], 1, *i[k + 1 :]))
     return gather(
         expand(input, (*both[:k], x[k], *both[k + 1 :])),
         k,
@@ -281,17 +275,8 @@ def _bool_mask(name: str, mask: Tensor) -> None:
 def masked_fill(input: Tensor, mask: Tensor, value: float | Tensor) -> Tensor:
     """`value`, a number or 0-dim tensor, where the bool `mask` is true, else `input`."""
     _bool_mask("masked_fill", mask)
-    kind = input._aval.dtype
-    if not hasattr(value, "_aval"):
-        if not kind.is_floating_point:  # a number of a higher kind would promote
-            value = source(p.full, (value,), ((), kind), input._aval.device)
-    elif value.ndim:
-        raise RuntimeError(
-            "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
-            f"{value.ndim} dimension(s)."
-        )
-    else:
-        value = value.to(kind)
+    if not isinstance(value, float | int) or not input._aval.dtype.is_floating_point:
+        value = as_scalar("masked_fill", input, value)  # which does not promote
     return calln(p.where, (mask, value, input))
 
 

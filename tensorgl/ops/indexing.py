@@ -17,10 +17,11 @@ from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, call_view, calln, from_host, inplace, op, source, to_host
-from tensorgl.ops.movement import clone, expand, inverse, permute, reshape, unsqueeze
+from tensorgl.ops.movement import expand, inverse, permute, reshape, unsqueeze
 from tensorgl.ops.slicing import strided_slice
+from tensorgl.ops.writing import as_scalar, cast, copy_
 
-__all__ = ["fill", "index_put"]
+__all__ = ["index_put"]
 
 Tensor = Any
 Advanced = list[tuple[int, int, Any]]  # (first dim, number of dims, index or mask)
@@ -56,30 +57,24 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     view, advanced = _plain(input, key), []
     if view is None:
         view, advanced = _basic(input, key)
-    if not isinstance(value, TensorBase):
-        value = _scalar(input, value)
+    value = value if isinstance(value, TensorBase) else _scalar(input, value)
     if not advanced:
         copy_(view, _without_leading_ones(value, view.ndim))
     elif len(advanced) == 1 and value.ndim == 0 and advanced[0][2].dtype is dtypes.bool:
         mask = _beside(advanced[0], view)
-        inplace(view, calln(p.where, (mask, _cast(value, input._aval.dtype), view)))
+        inplace(view, calln(p.where, (mask, cast(value, input._aval.dtype), view)))
     else:
         inplace(view, _written(view, advanced, value, p.put))
 
 
 def _scalar(like: Tensor, value: Any) -> Tensor:
-    a = like._aval
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if not isinstance(value, int | float):
         raise TypeError(
-            f"can't assign a {type(value).__name__} to a tensorgl.{a.dtype.title}Tensor"
+            f"can't assign a {type(value).__name__} to a tensorgl.{like._aval.dtype.title}Tensor"
         )
-    return source(p.full, (value,), ((), a.dtype), a.device)
-
-
-def _cast(x: Tensor, dtype: dtypes.dtype) -> Tensor:
-    return x if x._aval.dtype is dtype else x.to(dtype)
+    return as_scalar("setitem", like, value)
 
 
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
@@ -90,9 +85,6 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
     while ones < len(shape) - ndim and shape[ones] == 1:
         ones += 1
     return reshape(value, shape[ones:])
-
-
-# -- the basic parts ------------------------------------------------------------------------------
 
 
 def _at(x: Tensor, dim: int, index: int, place: int) -> Tensor:
@@ -205,7 +197,7 @@ def _item(input: Tensor, key: Any) -> Any:
     if isinstance(key, TensorBase):
         index: Any = key
     elif isinstance(key, bool | list | tuple | range | np.ndarray):
-        array = np.asarray(key)
+        array = np.array(key)  # a copy, since a gradient may need it later
         if array.size == 0 and not isinstance(key, np.ndarray):
             array = array.astype(np.int64)
         kind = dtypes.BY_NAME.get(array.dtype.name)
@@ -252,9 +244,6 @@ def _check_mask(mask: Tensor, input: Tensor, view: Tensor, dim: int, place: int)
             )
 
 
-# -- the advanced parts ---------------------------------------------------------------------------
-
-
 def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, int]:
     """The view with the addressed dims as one, its index, that dim, and how many dims are to move.
 
@@ -276,10 +265,8 @@ def _one_index(view: Tensor, advanced: Advanced) -> tuple[Tensor, Tensor, int, i
 
 def _raveled(view: Tensor, advanced: Advanced, indices: list[Any], span: range) -> tuple[Any, int]:
     """One index into all dims of the span, and how many of its dims go to the front."""
-    shape, found = (
-        view._aval.shape,
-        {d: (n, i) for (d, n, _), i in zip(advanced, indices, strict=True)},
-    )
+    shape = view._aval.shape
+    found = {d: (n, i) for (d, n, _), i in zip(advanced, indices, strict=True)}
     between = len(span) - sum(n for _, n, _ in advanced)
     parts, sizes, firsts, after = [], [], [], between
     d = span.start
@@ -352,45 +339,3 @@ def index_put(
     if not advanced:
         raise IndexError("index_put: expected at least one index tensor")
     return _written(view, advanced, values, p.put_add if accumulate else p.put)
-
-
-# -- whole tensors --------------------------------------------------------------------------------
-
-
-@op
-def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Write `src`, broadcast and cast, over `input`; the gradient goes to `src`."""
-    a = input._aval
-    if src._aval.device is not a.device:
-        src = src.to(a.device)
-    return inplace(input, expand(_cast(src, a.dtype), a.shape))
-
-
-@op
-def fill(input: Tensor, value: float | Tensor) -> Tensor:
-    """A tensor like `input` with `value`, a number or 0-dim tensor, everywhere."""
-    return fill_(clone(input), value)
-
-
-def _filled(input: Tensor, value: float | Tensor) -> Tensor:
-    a = input._aval
-    if not isinstance(value, TensorBase):
-        value = source(p.full, (value,), ((), a.dtype), a.device)
-    elif value.ndim:
-        raise RuntimeError(
-            "fill_ only supports 0-dimension value tensor but got tensor with "
-            f"{value.ndim} dimensions."
-        )
-    return expand(_cast(value, a.dtype), a.shape)
-
-
-@op
-def fill_(input: Tensor, value: float | Tensor) -> Tensor:
-    """Write `value`, a number or 0-dim tensor, over every element."""
-    return inplace(input, _filled(input, value))
-
-
-@op
-def zero_(input: Tensor) -> Tensor:
-    """Write zeros over every element."""
-    return fill_(input, 0)

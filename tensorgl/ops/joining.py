@@ -8,8 +8,8 @@ from typing import Any
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
-from tensorgl.autograd.graph import Vjp, mode, record
-from tensorgl.dispatch import call2, call_view, calln, defvjp, op, source
+from tensorgl.autograd.graph import TensorBase, Vjp, mode, record
+from tensorgl.dispatch import call2, call_view, calln, defvjp, op, source, to_host
 from tensorgl.ops.movement import (
     as_shape,
     atleast_1d,
@@ -22,6 +22,7 @@ from tensorgl.ops.movement import (
     wrap_dim,
 )
 from tensorgl.ops.slicing import zeros
+from tensorgl.primitives import core
 
 __all__ = [
     "block_diag",
@@ -76,7 +77,7 @@ def cat(tensors: Tensors, dim: int = 0) -> Tensor:
         d = 0  # the primitive says which tensor is wrong
     sizes = tuple(t._aval.shape[d] for t in kept)
     out = calln(p.cat, kept, (d, sizes))
-    return out if kept is tensors else out.to(p.core.promote(tuple(t._aval for t in tensors)))
+    return out if kept is tensors else out.to(core.promote(tuple(t._aval for t in tensors)))
 
 
 def _cat_part(g: Tensor, i: int, dim: int, sizes: Shape) -> Tensor:
@@ -268,8 +269,8 @@ def tensor_split(
         )
     k, where = wrap_dim(dim, input.ndim), indices_or_sections
     n = input._aval.shape[k]
-    if not isinstance(where, int | tuple | list):
-        where = where.tolist()
+    if isinstance(where, TensorBase):
+        where = to_host(where).tolist()
     if isinstance(where, int):
         if where <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {where}")

@@ -18,6 +18,7 @@ from tensorgl.ops.shapes import (
     wrap_dim,
     wrap_dims,
 )
+from tensorgl.primitives import core
 
 __all__ = [
     "adjoint",
@@ -292,7 +293,7 @@ def broadcast_to(input: Tensor, size: Shape) -> Tensor:
 def broadcast_shapes(*shapes: int | Shape) -> Size:
     """The shape that tensors of these shapes broadcast to."""
     try:
-        return Size(p.core.broadcast_shapes(*(as_shape((s,)) for s in shapes)))
+        return Size(core.broadcast_shapes(*(as_shape((s,)) for s in shapes)))
     except RuntimeError as error:
         raise RuntimeError(
             f"Shape mismatch: objects cannot be broadcast to a single shape: {error}"
@@ -304,7 +305,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Views of the tensors, all expanded to the shape that they broadcast to."""
     if len(tensors) == 1 and isinstance(tensors[0], tuple | list):
         tensors = tuple(tensors[0])
-    shape = p.core.broadcast_shapes(*(x._aval.shape for x in tensors))
+    shape = core.broadcast_shapes(*(x._aval.shape for x in tensors))
     return tuple(expand(x, shape) for x in tensors)
 
 

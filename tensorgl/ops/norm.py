@@ -11,8 +11,8 @@ from tensorgl.dispatch import call1, call2, differentiable, op
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.arithmetic import abs, pow, sign
 from tensorgl.ops.comparison import eq, gt, isnan, ne, where
-from tensorgl.ops.dims import Dims, count, numpy_names, restored
-from tensorgl.ops.movement import reshape, wrap_dim, wrap_dims
+from tensorgl.ops.dims import Dims, count, numpy_names, unreduced
+from tensorgl.ops.movement import expand, reshape, wrap_dim, wrap_dims
 from tensorgl.ops.reduction import cast, sum
 from tensorgl.primitives.reduction import reduced_shape
 
@@ -26,24 +26,24 @@ def _norm_backward(
 ) -> Tensor:
     """PyTorch's choices: 0 where the norm is 0, equal parts for all that are extreme."""
     shape, dims = input.shape, wrap_dims(dim, input.ndim)
-    g, out = restored(g, shape, dims, keepdim), restored(out, shape, dims, keepdim)
+    g, out = unreduced(g, shape, dims, keepdim), unreduced(out, shape, dims, keepdim)
     if ord == 0:
-        return g * 0
+        return expand(g * 0, shape)
     if ord == 1:
         return g * sign(input)
     if ord in (inf, -inf):
         size = abs(input)
         hit = where(isnan(out), isnan(size), eq(size, out))
-        return sign(input) * g * hit / sum(hit, dims, keepdim=True)
+        return g / sum(hit, dims, keepdim=True) * hit * sign(input)
     # Dividing by infinity where the norm is 0 gives the subgradient 0, and so do its derivatives.
     nonzero = where(eq(out, 0), inf, out)
     if ord == 2:
-        return input / nonzero * g
+        return g / nonzero * input
     zero = eq(input, 0)
     size = where(zero, 1, abs(input))
     slope = where(zero, 0, sign(input) * pow(size, ord - 1))
     scale = pow(out, 1 - ord) if ord < 1 else 1 / pow(nonzero, ord - 1)
-    return slope * g * scale
+    return g * scale * slope
 
 
 @differentiable(

@@ -150,7 +150,7 @@ def rms_norm(
 
 def _per_channel(x: Tensor | None, ndim: int) -> Tensor | None:
     """A vector over channels, shaped to broadcast along dim 1."""
-    return x if x is None else reshape(x, (-1, *(1,) * (ndim - 2)))
+    return x if x is None or ndim == 2 else reshape(x, (-1, *(1,) * (ndim - 2)))
 
 
 def _check_channels(input: Tensor, **vectors: Tensor | None) -> None:

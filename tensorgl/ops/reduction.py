@@ -10,8 +10,8 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op, source
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.comparison import eq, isnan, ne, where
-from tensorgl.ops.dims import Dims, count, flattened, numpy_names, restored
-from tensorgl.ops.movement import flip, permute, reshape, sliced, wrap_dims
+from tensorgl.ops.dims import Dims, count, flattened, numpy_names, unreduced
+from tensorgl.ops.movement import expand, flip, permute, reshape, sliced, wrap_dims
 from tensorgl.primitives.reduction import reduced_shape
 
 __all__ = [
@@ -46,7 +46,7 @@ def sum(
     return call1(p.sum, cast(input, dtype), (wrap_dims(dim, input.ndim), keepdim))
 
 
-defvjp(p.sum, input=lambda g, shape, dim, keepdim: restored(g, shape, dim, keepdim))
+defvjp(p.sum, input=lambda g, shape, dim, keepdim: expand(unreduced(g, shape, dim, keepdim), shape))
 
 
 @op
@@ -119,7 +119,7 @@ def _prod_backward(
     order = (*(k for k in range(len(shape)) if k not in dim), *dim)
     others = reshape(others, tuple(shape[k] for k in order))
     others = permute(others, tuple(order.index(k) for k in range(len(shape))))
-    return restored(g, shape, dim, keepdim) * others
+    return unreduced(g, shape, dim, keepdim) * others
 
 
 defvjp(
@@ -140,9 +140,8 @@ def products_before(x: Tensor, dim: int) -> Tensor:
 
 def _logsumexp_backward(g: Tensor, input: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     shape, dims = input.shape, wrap_dims(dim, input.ndim)
-    return restored(g, shape, dims, keepdim) * call1(
-        p.exp, input - restored(out, shape, dims, keepdim)
-    )
+    g, out = unreduced(g, shape, dims, keepdim), unreduced(out, shape, dims, keepdim)
+    return g * call1(p.exp, input - out)
 
 
 @op

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from tensorgl import primitives as p
@@ -69,9 +70,23 @@ def log_softmax(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Ten
     return _along(_log_softmax, input, dim, dtype)
 
 
+def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
+    """The dim that nn.functional takes where none is given: 0 for 0-d, 1-d and 3-d inputs, else 1."""
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X "
+        "as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
 @op
-def softmin(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Tensor:
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype_type | None = None
+) -> Tensor:
     """`softmax(-input)`."""
+    if dim is None:
+        dim = implicit_dim("softmin", input.ndim, _stacklevel)
     return softmax(neg(input), dim, dtype)
 
 

@@ -10,9 +10,9 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call1, calln, defvjp, differentiable, op
 from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import eq, where
-from tensorgl.ops.dims import Dims, count, numpy_names, restored
+from tensorgl.ops.dims import Dims, count, numpy_names, unreduced
 from tensorgl.ops.linalg import matmul
-from tensorgl.ops.movement import reshape, sliced, squeeze, transpose, wrap_dims
+from tensorgl.ops.movement import expand, reshape, sliced, squeeze, transpose, wrap_dims
 from tensorgl.ops.reduction import sum
 
 __all__ = ["corrcoef", "cov", "std", "std_mean", "var", "var_mean"]
@@ -47,10 +47,10 @@ def _var_mean_backward(
     total: Any = 0
     if of_var is not None:
         scale = 2 / (n - correction) if n > correction else inf
-        deviation = input - restored(out[1], shape, dim, keepdim)
-        total = restored(of_var * scale, shape, dim, keepdim) * deviation
+        deviation = input - unreduced(out[1], shape, dim, keepdim)
+        total = unreduced(of_var * scale, shape, dim, keepdim) * deviation
     if of_mean is not None:
-        total = restored(of_mean / n, shape, dim, keepdim) + total
+        total = expand(unreduced(of_mean / n, shape, dim, keepdim), shape) + total
     return total
 
 

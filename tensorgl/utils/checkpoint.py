@@ -148,9 +148,8 @@ class CheckpointNode(MultiNode):
         given = [(x, one) for x, one in zip(outputs, g, strict=True) if one is not None]
         roots, gradients = zip(*given, strict=True)
         targets = [e for e in self.edges if wanted is None or id(e) in wanted]
-        # The engine that called this will run the hooks of the edges.
         found = engine.run_backward(
-            roots, gradients, targets, mode.grad, mode.grad, accumulate=False, hooked=False
+            roots, gradients, targets, mode.grad, mode.grad, accumulate=False, inner=True
         )
         return [found.get(id(e)) for e in self.edges]
 

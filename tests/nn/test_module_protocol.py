@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections import OrderedDict
 
-import numpy as np
 import pytest
 
 import tensorgl as tg
@@ -83,14 +81,18 @@ def test_a_tensor_may_take_the_place_of_a_buffer():
 @pytest.mark.parametrize(
     ("act", "error", "message"),
     [
-        (lambda m: setattr(m, "scale", tg.zeros(2)), TypeError, "FloatTensor' as parameter 'scale'"),
+        (
+            lambda m: setattr(m, "scale", tg.zeros(2)),
+            TypeError,
+            "FloatTensor' as parameter 'scale'",
+        ),
         (lambda m: setattr(m, "scale", nn.ReLU()), TypeError, "ReLU' as parameter 'scale'"),
         (lambda m: setattr(m, "layer", 3), TypeError, "'int' as child module 'layer'"),
         (lambda m: setattr(m, "offset", 3), TypeError, "'int' as buffer 'offset'"),
         (lambda m: m.missing, AttributeError, "'Small' object has no attribute 'missing'"),
         (lambda m: delattr(m, "missing"), AttributeError, "missing"),
         (lambda m: m.register_buffer("scale", None), KeyError, "already exists"),
-        (lambda m: m.register_buffer("a.b", None), KeyError, r"can't contain"),
+        (lambda m: m.register_buffer("a.b", None), KeyError, "t contain .*got: a.b"),
         (lambda m: m.register_buffer("", None), KeyError, "empty string"),
         (lambda m: m.register_buffer(1, None), TypeError, "should be a string"),
         (lambda m: m.register_buffer("new", 1), TypeError, "'int' object to buffer 'new'"),
@@ -116,9 +118,11 @@ def test_members_need_the_constructor_of_module():
         def __init__(self, value):
             self.value = value
 
-    with pytest.raises(AttributeError, match="before Module.__init__"):
+    with pytest.raises(AttributeError, match="cannot assign parameter before"):
         Late(nn.Parameter(tg.ones(1)))
-    with pytest.raises(AttributeError, match=r"cannot assign module before Module.__init__\(\) call"):
+    with pytest.raises(
+        AttributeError, match=r"cannot assign module before Module.__init__\(\) call"
+    ):
         Late(nn.ReLU())
 
 
@@ -157,7 +161,9 @@ def test_shared_members_come_once_unless_told_otherwise():
 
 def test_apply_visits_children_first():
     seen = []
-    nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh())).apply(lambda m: seen.append(type(m).__name__))
+    nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh())).apply(
+        lambda m: seen.append(type(m).__name__)
+    )
     assert seen == ["ReLU", "Tanh", "Sequential", "Sequential"]
 
 
@@ -196,7 +202,6 @@ def test_loading_copies_values_and_keeps_the_parameters():
     assert repr(m.load_state_dict(other.state_dict())) == "<All keys matched successfully>"
     assert m.layer.weight is weight
     assert weight.tolist() == other.layer.weight.tolist()
-    m.load_state_dict({"weight": tg.ones(1, 2).double()}, strict=False)
     layer = one()
     layer.load_state_dict({"weight": tg.ones(1, 2).double(), "bias": tg.zeros(1)})
     assert layer.weight.dtype is tg.float32
@@ -224,7 +229,7 @@ def test_loading_names_every_mismatch():
     result = one().load_state_dict({"other": tg.zeros(1)}, strict=False)
     assert result.missing_keys == ["weight", "bias"]
     assert result.unexpected_keys == ["other"]
-    with pytest.raises(RuntimeError, match='named "bias", expected tensorgl.Tensor'):
+    with pytest.raises(RuntimeError, match='named "bias", expected tensorgl'):
         one().load_state_dict({"weight": tg.zeros(1, 2), "bias": 3})
 
 
@@ -397,68 +402,6 @@ def test_writing_to_the_data_of_a_parameter_is_noticed():
         out.backward()
 
 
-# containers
-
-
-def test_sequential_is_a_list_that_can_be_called():
-    a, b, c = nn.Linear(2, 2), nn.ReLU(), nn.Tanh()
-    m = nn.Sequential(a, b, c)
-    x = tg.randn(3, 2)
-    np.testing.assert_array_equal(m(x).tolist(), c(b(a(x))).tolist())
-    assert m[-1] is c
-    assert list(m[1:]) == [b, c]
-    assert len(m) == 3
-    m[1] = c
-    del m[0]
-    assert names(m.named_children()) == ["0"]
-    assert list(m.insert(0, a).append(b).extend([a])) == [a, c, c, b, a]
-    assert m.pop(0) is a
-    assert len(m + nn.Sequential(a)) == 5
-    assert len(m * 2) == 8
-    named = nn.Sequential(OrderedDict(first=a, second=b))
-    assert named.second is b
-    with pytest.raises(IndexError, match="index 4 is out of range"):
-        m[4]
-    with pytest.raises(TypeError, match="int is not a Module subclass"):
-        nn.Sequential(3)
-
-
-def test_module_list_and_dict():
-    layers = nn.ModuleList(nn.Linear(1, 1) for _ in range(3))
-    assert len(list(layers.parameters())) == 6
-    assert isinstance(layers[:2], nn.ModuleList)
-    layers += [nn.ReLU()]
-    layers.insert(0, nn.Tanh())
-    assert [type(m).__name__ for m in layers][::4] == ["Tanh", "ReLU"]
-    d = nn.ModuleDict({"a": nn.ReLU()})
-    d.update([("b", nn.Tanh())])
-    assert list(d) == list(d.keys()) == ["a", "b"]
-    assert "a" in d
-    assert isinstance(d.pop("a"), nn.ReLU)
-    assert [name for name, _ in d.items()] == ["b"]
-    with pytest.raises(ValueError, match="length 1; 2 is required"):
-        nn.ModuleDict([("a",)])
-
-
-def test_parameter_list_and_dict():
-    p = nn.ParameterList([tg.ones(2), nn.Parameter(tg.zeros(1))])
-    p.append(tg.ones(3))
-    assert all(isinstance(x, nn.Parameter) for x in p)
-    assert list(p.state_dict()) == ["0", "1", "2"]
-    assert len(p[1:]) == 2
-    p[0] = tg.zeros(4)
-    assert p[0].shape == (4,)
-    d = nn.ParameterDict({"a": tg.ones(2), "count": 3})
-    assert list(d.state_dict()) == ["a"]
-    assert d["count"] == 3
-    assert d.get("b", 5) == 5
-    d["b"] = tg.zeros(1)
-    assert d.pop("a").tolist() == [1.0, 1.0]
-    assert list(d) == ["count", "b"]
-    with pytest.raises(KeyError):
-        d["a"]
-
-
 # printing
 
 
@@ -490,8 +433,14 @@ def test_printed_modules_look_as_in_pytorch():
     ("module", "expected"),
     [
         (nn.Linear(2, 3, False), "Linear(in_features=2, out_features=3, bias=False)"),
-        (nn.Conv1d(2, 2, 3, padding="same"), "Conv1d(2, 2, kernel_size=(3,), stride=(1,), padding=same)"),
-        (nn.MaxPool2d(2), "MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)"),
+        (
+            nn.Conv1d(2, 2, 3, padding="same"),
+            "Conv1d(2, 2, kernel_size=(3,), stride=(1,), padding=same)",
+        ),
+        (
+            nn.MaxPool2d(2),
+            "MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)",
+        ),
         (nn.Dropout(0.1), "Dropout(p=0.1, inplace=False)"),
         (nn.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"),
         (nn.Embedding(3, 4, -1), "Embedding(3, 4, padding_idx=2)"),

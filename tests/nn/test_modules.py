@@ -153,7 +153,7 @@ CASES = [
     case("TripletMarginLoss", 0.7, swap=True, x=[(4, 5), (4, 5), (4, 5)], expect=[-0.4567634, -0.2611153, 0.0, -0.4567634]),
     case("TripletMarginWithDistanceLoss", swap=True, x=[(4, 5), (4, 5), (4, 5)], expect=[-0.6199698, -0.2611153, 0.0, -0.6199698]),
     case("AdaptiveLogSoftmaxWithLoss", 4, 12, [3, 7], 2.0, x=[(5, 4), np.array([0, 8, 11, 2, 4])], expect=[3.0287963, 1.8973092, -3.7876262, 3.0287963]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("c", CASES, ids=lambda c: c.id)
@@ -215,7 +215,9 @@ def test_rrelu_draws_slopes_in_training_and_takes_their_mean_after():
     np.testing.assert_allclose(rrelu.eval()(-tg.ones(3)).tolist(), [-0.3] * 3, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "LeakyReLU", "ELU"])
+@pytest.mark.parametrize(
+    "name", ["ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "LeakyReLU", "ELU"]
+)
 def test_inplace_activations_write_over_their_input(name):
     x = tg.tensor([-1.0, 0.5, 2.0])
     expected = getattr(nn, name)()(x).tolist()
@@ -270,7 +272,11 @@ def test_old_reduction_arguments():
         (lambda: nn.Conv1d(2, 2, 3, padding="full"), ValueError, "'full'"),
         (lambda: nn.Conv1d(2, 2, 3, padding_mode="zero"), ValueError, "padding_mode='zero'"),
         (lambda: nn.ConvTranspose1d(2, 2, 3, padding_mode="reflect"), ValueError, "zeros"),
-        (lambda: nn.ConvTranspose1d(2, 2, 3)(tg.zeros(1, 2, 4), (9,)), ValueError, r"\[6\] to \[6\]"),
+        (
+            lambda: nn.ConvTranspose1d(2, 2, 3)(tg.zeros(1, 2, 4), (9,)),
+            ValueError,
+            r"\[6\] to \[6\]",
+        ),
         (lambda: nn.BatchNorm2d(3)(tg.zeros(2, 3)), ValueError, "expected 4D input"),
         (lambda: nn.InstanceNorm1d(3, affine=True)(tg.zeros(2, 4, 5)), ValueError, "num_features"),
         (lambda: nn.GroupNorm(3, 4), ValueError, "divisible"),
@@ -307,7 +313,9 @@ def test_adaptive_softmax_is_a_distribution():
 
 def test_fractional_pooling_shrinks_to_the_ratio():
     tg.manual_seed(0)
-    out, where = nn.FractionalMaxPool2d(2, output_ratio=0.5, return_indices=True)(tg.randn(2, 3, 8, 8))
+    out, where = nn.FractionalMaxPool2d(2, output_ratio=0.5, return_indices=True)(
+        tg.randn(2, 3, 8, 8)
+    )
     assert out.shape == where.shape == (2, 3, 4, 4)
 
 
