@@ -6,7 +6,7 @@ Equal avals are the same object, so that dispatch looks a call up by identity. K
 from __future__ import annotations
 
 from math import prod
-from typing import Any, SupportsIndex, overload
+from typing import Any, ClassVar, SupportsIndex, overload
 from weakref import WeakValueDictionary
 
 from tensorgl import dtypes
@@ -23,6 +23,7 @@ class Size(tuple[int, ...]):
     __slots__ = ()
 
     def numel(self) -> int:
+        """The number of elements: the product of the sizes."""
         return prod(self)
 
     def __repr__(self) -> str:
@@ -35,18 +36,18 @@ class Size(tuple[int, ...]):
     def __getitem__(self, key: slice) -> Size: ...
 
     def __getitem__(self, key: SupportsIndex | slice) -> int | Size:
-        item: Any = tuple.__getitem__(self, key)  # type: ignore[reportUnknownMemberType]
+        item: Any = tuple.__getitem__(self, key)  # pyright: ignore[reportUnknownMemberType]
         return Size(item) if isinstance(key, slice) else item
 
-    def __add__(self, other: tuple[int, ...]) -> Size:  # type: ignore[override]
-        return Size(tuple.__add__(self, tuple(other)))
+    def __add__(self, other: tuple[int, ...]) -> Size:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Size((*self, *other))
 
 
 class device:
     """Where a tensor lives: "cpu" (numpy), "gl" (OpenGL or WebGL2) or "meta" (shapes only)."""
 
     __slots__ = ("type",)
-    _known: dict[str, device] = {}
+    _known: ClassVar[dict[str, device]] = {}
     type: str
 
     def __new__(cls, type: str | device = "cpu", index: int | None = None) -> device:
@@ -66,6 +67,7 @@ class device:
 
     @property
     def index(self) -> int | None:
+        """None: there is one device of each type."""
         return None
 
     def __repr__(self) -> str:

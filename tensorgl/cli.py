@@ -80,13 +80,13 @@ def _run(script: str, args: list[str], as_torch: bool) -> int:
 
         install()
     module = ModuleType("__main__")
-    module.__file__ = script
+    module.__file__ = path = os.path.abspath(script)
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     sys.argv = [script, *args]
-    sys.path[0] = os.path.dirname(os.path.abspath(script))
+    sys.path[0] = os.path.dirname(path)
     try:
-        exec(compile(source, script, "exec"), module.__dict__)
+        exec(compile(source, path, "exec"), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:

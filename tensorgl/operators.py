@@ -14,6 +14,7 @@ from typing import Any
 from tensorgl import dispatch, ops
 from tensorgl import primitives as p
 from tensorgl.autograd import graph
+from tensorgl.inplace import inplace
 from tensorgl.primitives import Primitive
 
 __all__ = ["Operators", "in_place"]
@@ -35,7 +36,7 @@ def in_place(function: Callable[..., Any], saves: bool = True) -> Callable[..., 
                 if isinstance(x, graph.TensorBase) and x._requires_grad:
                     operand = ops.movement.clone(self)
                     break
-        return dispatch.inplace(self, function(operand, *args, **kwargs))
+        return inplace(self, function(operand, *args, **kwargs))
 
     method.__name__ += "_"
     method.__doc__ = f"In-place `{function.__name__}`."

@@ -17,6 +17,7 @@ from tensorgl import autograd, dispatch, dtypes, primitives
 from tensorgl.creation import as_size
 from tensorgl.dtypes import as_dtype
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.inplace import inplace
 from tensorgl.ops import sampling
 from tensorgl.ops.sampling import Generator, default_generator
 from tensorgl.tensor import Tensor
@@ -360,7 +361,7 @@ def uniform_(
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}"
         )
-    return dispatch.inplace(self, _drawn(self, generator) * (to - from_) + from_)
+    return inplace(self, _drawn(self, generator) * (to - from_) + from_)
 
 
 def normal_(
@@ -368,7 +369,7 @@ def normal_(
 ) -> Tensor:
     """Fill with normal numbers."""
     out = sampling.normal(tuple(self.shape), self.dtype, self.device, generator)
-    return dispatch.inplace(self, _scaled(out, mean, std))
+    return inplace(self, _scaled(out, mean, std))
 
 
 def random_(
@@ -391,19 +392,19 @@ def random_(
         else:
             to = 2 if kind is dtypes.bool else dtypes.iinfo(kind).max + 1
     value = _integers(from_ or 0, to, tuple(self.shape), kind, self.device, generator)
-    return dispatch.inplace(self, value)
+    return inplace(self, value)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 1 with probability `p`, a number or a tensor, and else 0."""
-    return dispatch.inplace(self, _bernoulli(self, p, generator))
+    return inplace(self, _bernoulli(self, p, generator))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of density lambd * exp(-lambd * x), x >= 0."""
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return dispatch.inplace(self, (-_drawn(self, generator)).log1p() / -lambd)
+    return inplace(self, (-_drawn(self, generator)).log1p() / -lambd)
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
@@ -411,7 +412,7 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
     u = sampling.uniform(tuple(self.shape), dtypes.float32, self.device, generator)
-    return dispatch.inplace(self, (((-u).log1p() / log1p(-p)).floor() + 1).to(self.dtype))
+    return inplace(self, (((-u).log1p() / log1p(-p)).floor() + 1).to(self.dtype))
 
 
 def log_normal_(
@@ -421,7 +422,7 @@ def log_normal_(
     if std <= 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     out = sampling.normal(tuple(self.shape), self.dtype, self.device, generator)
-    return dispatch.inplace(self, _scaled(out, mean, std).exp())
+    return inplace(self, _scaled(out, mean, std).exp())
 
 
 def cauchy_(
@@ -431,7 +432,7 @@ def cauchy_(
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
     angle = (_drawn(self, generator) - 0.5) * pi
-    return dispatch.inplace(self, angle.tan() * sigma + median)
+    return inplace(self, angle.tan() * sigma + median)
 
 
 # tensor.py is below this module, so the methods are given to the class here.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tensorgl import dispatch, ops
+from tensorgl import dispatch, inplace, ops
 from tensorgl.autograd import graph
 from tensorgl.avals import Aval, Size, device
 from tensorgl.conversion import ConversionMethods
@@ -21,7 +21,7 @@ def in_place_view(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return dispatch.become(self, function(self, *args, **kwargs))
+        return inplace.become(self, function(self, *args, **kwargs))
 
     method.__name__ += "_"
     method.__doc__ = f"In-place `{function.__name__}`."
@@ -33,6 +33,10 @@ class Tensor(Operators, ConversionMethods):
 
     __slots__ = ()
     __array_priority__ = 1000  # numpy's operators leave mixed expressions to ours
+
+    if TYPE_CHECKING:  # for the methods that modules above this one give to the class
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any = None, aval: Any = None, *sizes: int) -> None:
         """Wrap a backend's handle. Without an Aval: `Tensor(2, 3)` or `Tensor([1, 2])`, of float32."""

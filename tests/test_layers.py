@@ -21,7 +21,7 @@ LAYERS = [
     {"backends.base"},
     {"backends.numpy", "backends.meta", "backends.opengl"},
     {"backends"},
-    {"dispatch", "return_types"},
+    {"dispatch", "inplace", "return_types"},
     {"ops"},
     {"tensor", "operators", "conversion", "printing", "autograd.methods"},
     {"values"},

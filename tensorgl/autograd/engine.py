@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from tensorgl.autograd.graph import Node, Part, PostHook, TensorBase, mode, share
+from tensorgl.autograd.graph import Node, Part, Stage, TensorBase, mode, share
 
 __all__ = [
     "backward",
@@ -90,7 +90,8 @@ def run_backward(
             _, node = heappop(heap)
             g = pending.pop(id(node))
             if node.hooks and not (inner and wanted is not None and id(node) in wanted):
-                g = _run_hooks(node.hooks, g)
+                g = _run_hooks(node.hooks, Stage.TENSOR, g)
+                g = _run_hooks(node.hooks, Stage.RETAIN, g)
             if wanted is not None and through is not None:
                 if id(node) in wanted:
                     found[id(node)] = g
@@ -99,6 +100,8 @@ def run_backward(
             if isinstance(node, Part):
                 send_part(node, g)
                 continue
+            if node.hooks:
+                g = _run_hooks(node.hooks, Stage.PRE, g)
             parts = node.backward(g, receivers)
             if node.hooks:
                 parts = _run_post_hooks(node.hooks, parts, g)
@@ -115,22 +118,22 @@ def run_backward(
         for leaf in leaves:
             g = pending.pop(id(leaf))
             if leaf._hooks and not inner:
-                g = _run_hooks(leaf._hooks, g)
+                g = _run_hooks(leaf._hooks, Stage.TENSOR, g)
             if wanted is not None:
                 found[id(leaf)] = g
             if accumulate:
                 leaf._accumulate_grad(g)
                 if leaf._hooks:
-                    _run_leaf_hooks(leaf._hooks, leaf)
+                    _run_hooks(leaf._hooks, Stage.POST, leaf)
     finally:
         mode.grad = previous
     return found
 
 
-def _run_hooks(hooks: dict[int, Any], g: Any) -> Any:
-    """The gradient (a list of them for a MultiNode) after the hooks that come before its node."""
-    for hook in tuple(hooks.values()):
-        if isinstance(hook, PostHook):
+def _run_hooks(hooks: dict[int, Any], stage: Stage, g: Any) -> Any:
+    """The gradient (a list of them for a MultiNode) after the hooks of a stage."""
+    for when, hook in tuple(hooks.values()):
+        if when is not stage:
             continue
         _share_all(g)
         result = hook(g)
@@ -155,19 +158,14 @@ def _check_replacement(hook: Any, result: Any, g: Any) -> None:
 
 
 def _run_post_hooks(hooks: dict[int, Any], parts: list[Any], g: Any) -> list[Any]:
-    for hook in tuple(hooks.values()):
-        if isinstance(hook, PostHook):
+    """The gradients of a node's inputs after its hooks, which also see those of its results."""
+    for when, hook in tuple(hooks.values()):
+        if when is Stage.POST:
             _share_all(parts)
-            result = hook.call(tuple(parts), (g,) if isinstance(g, TensorBase) else tuple(g))
+            result = hook(tuple(parts), (g,) if isinstance(g, TensorBase) else tuple(g))
             if result is not None:
                 parts = [result] if isinstance(result, TensorBase) else list(result)
     return parts
-
-
-def _run_leaf_hooks(hooks: dict[int, Any], leaf: Any) -> None:
-    for hook in tuple(hooks.values()):
-        if isinstance(hook, PostHook):
-            hook.call(leaf)
 
 
 def _share_all(g: Any) -> None:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tensorgl import dispatch
+from tensorgl import inplace
 from tensorgl.autograd import graph
 from tensorgl.autograd.engine import no_grad
 from tensorgl.autograd.graph import FREED, MultiNode, Node, Part, TensorBase, Vjp, mode
@@ -257,7 +257,7 @@ def _rewrite(out: Any, part: Part | None) -> None:
         )
     value = out.detach()
     value._node, value._requires_grad = part, True
-    dispatch.rewrite_history(out, out._base, value, out._memory)
+    inplace.rewrite_history(out, out._base, value, out._memory)
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Sequence
+from enum import Enum
 from itertools import count
 from typing import Any
 
@@ -20,7 +21,7 @@ __all__ = [
     "MultiNode",
     "Node",
     "Part",
-    "PostHook",
+    "Stage",
     "TensorBase",
     "Vjp",
     "mode",
@@ -215,24 +216,24 @@ class Node:
         """The nodes (or leaf tensors) that the gradient goes to, as PyTorch gives them."""
         return tuple((e, 0) for e in self.edges)
 
-    def add_hook(self, hook: Callable[[Any], Any] | PostHook) -> Handle:
-        """Call `hook(gradient)` before this node runs; a result that is not None replaces it."""
+    def add_hook(self, hook: Callable[..., Any], stage: Stage) -> Handle:
+        """Call `hook` at a stage of backward; a result that is not None replaces the gradient."""
         if self.hooks is None:
             self.hooks = {}
-        return Handle(self.hooks, hook)
+        return Handle(self.hooks, (stage, hook))
 
     def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> Handle:
         """Call `hook(grad_outputs)` before this node runs; a tuple that it returns replaces them."""
 
         def on_outputs(g: Any) -> Any:
             result = hook((g,))
-            return g if result is None else result[0]
+            return None if result is None else result[0]
 
-        return self.add_hook(on_outputs)
+        return self.add_hook(on_outputs, Stage.PRE)
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(grad_inputs, grad_outputs)` after this node ran; a result replaces the first."""
-        return self.add_hook(PostHook(hook))
+        return self.add_hook(hook, Stage.POST)
 
     def release(self) -> None:
         """Drop what was saved; if that was a tensor, a second backward raises PyTorch's error."""
@@ -290,9 +291,9 @@ class MultiNode(Node):
 
         def on_outputs(g: list[Any]) -> Any:
             result = hook(tuple(g))
-            return g if result is None else list(result)
+            return None if result is None else list(result)
 
-        return self.add_hook(on_outputs)
+        return self.add_hook(on_outputs, Stage.PRE)
 
     def set_outputs(self, outs: Sequence[TensorBase], save: bool) -> None:
         """Make the results those of this call, each with a Part as its node."""
@@ -344,13 +345,13 @@ class Part(Node):
         return self.edges[0].register_hook(hook)
 
 
-class PostHook:
-    """A hook that runs after its node, on the gradients of the inputs."""
+class Stage(Enum):
+    """When a hook runs, and on what."""
 
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
+    TENSOR = "before the gradient is given out as that of a tensor, on that gradient"
+    RETAIN = "after those, to keep what they made of it"
+    PRE = "if the node runs, before it, on the gradients of its results"
+    POST = "after the node ran, or the leaf got its gradient"
 
 
 class Handle:

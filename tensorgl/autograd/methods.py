@@ -135,17 +135,17 @@ class AutogradMethods(TensorBase):
             if tensor is not None:
                 tensor._accumulate_grad(g)
 
-        self._node.add_hook(keep)
+        self._node.add_hook(keep, graph.Stage.RETAIN)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.Handle:
         """Call `hook(gradient)` in backward; a result that is not None replaces the gradient."""
         if not self._requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
-            return self._node.add_hook(hook)
+            return self._node.add_hook(hook, graph.Stage.TENSOR)
         if self._hooks is None:
             self._hooks = {}
-        return graph.Handle(self._hooks, hook)
+        return graph.Handle(self._hooks, (graph.Stage.TENSOR, hook))
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> graph.Handle:
         """Call `hook(self)` after backward has added to `grad` of this leaf."""
@@ -157,7 +157,7 @@ class AutogradMethods(TensorBase):
             )
         if self._hooks is None:
             self._hooks = {}
-        return graph.Handle(self._hooks, graph.PostHook(hook))
+        return graph.Handle(self._hooks, (graph.Stage.POST, hook))
 
     def _accumulate_grad(self, g: Tensor) -> None:
         """Add `g` to `grad`; `g` itself becomes the gradient where nobody else can see it."""

@@ -53,7 +53,7 @@ class _Row(Module):
 
     def _part(self, items: list[tuple[str, Any]]) -> Any:
         """A row of some of this one's modules."""
-        return type(self)(module for _, module in items)
+        raise NotImplementedError
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
@@ -150,6 +150,9 @@ class ModuleList(_Row):
         super().__init__()
         if modules is not None:
             self.extend(modules)
+
+    def _part(self, items: list[tuple[str, Any]]) -> Any:
+        return type(self)(module for _, module in items)
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])

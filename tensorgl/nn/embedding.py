@@ -120,8 +120,10 @@ class Embedding(_Table):
     ) -> Self:
         """A module on an existing table, which it does not train if `freeze`."""
         _check_table(embeddings)
+        rows, columns = embeddings.shape
         return cls(
-            *embeddings.shape,
+            rows,
+            columns,
             padding_idx,
             max_norm,
             norm_type,
@@ -207,8 +209,10 @@ class EmbeddingBag(_Table):
     ) -> Self:
         """A module on an existing table, which it does not train if `freeze`."""
         _check_table(embeddings)
+        rows, columns = embeddings.shape
         bag = cls(
-            *embeddings.shape,
+            rows,
+            columns,
             max_norm,
             norm_type,
             scale_grad_by_freq,

@@ -19,6 +19,12 @@ from tensorgl.tensor import Tensor
 __all__ = ["Module"]
 
 
+def _missing_forward(self: Module, *input: Any) -> Any:
+    raise NotImplementedError(
+        f'Module [{type(self).__name__}] is missing the required "forward" function'
+    )
+
+
 class Module:
     """What all layers and models derive from: state that trains, and a `forward` that uses it.
 
@@ -33,6 +39,9 @@ class Module:
     _non_persistent_buffers_set: set[str]
     _hooks: Hooks | None = None  # made when the first hook is registered
 
+    forward: Callable[..., Any] = _missing_forward
+    """Compute the result; every subclass defines its own."""
+
     def __init__(self) -> None:
         self.training = True
         self._parameters = {}
@@ -46,12 +55,6 @@ class Module:
         if self._hooks is None:
             return self.forward(*args, **kwargs)
         return call_with_hooks(self, self._hooks, args, kwargs)
-
-    def forward(self, *input: Any) -> Any:
-        """Compute the result; every subclass defines its own."""
-        raise NotImplementedError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function'
-        )
 
     def _own_hooks(self) -> Hooks:
         if self._hooks is None:

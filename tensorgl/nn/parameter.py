@@ -13,9 +13,8 @@ __all__ = ["Buffer", "Parameter"]
 
 def _share(tensor: Tensor, data: Tensor | None, owner: str) -> None:
     """Make `tensor` a leaf on the memory of `data`: a write to either is seen by both."""
-    if data is None:
-        data = zeros(0)
-    elif not isinstance(data, Tensor):
+    data = zeros(0) if data is None else data
+    if not isinstance(data, Tensor):
         raise TypeError(f"{owner}: expected a Tensor, given {type(data).__name__}")
     Tensor.__init__(tensor, data._data, data._aval)
     share(data)

@@ -18,8 +18,6 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
-    "FractionalMaxPool2d",
-    "FractionalMaxPool3d",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
@@ -34,8 +32,8 @@ __all__ = [
 _Sizes = int | tuple[int, ...]
 
 
-def _tuple(x: Any, n: int) -> tuple[Any, ...]:
-    return (x,) * n if isinstance(x, int | float) else tuple(x)
+def _tuple(x: _Sizes, n: int) -> tuple[int, ...]:
+    return (x,) * n if isinstance(x, int) else tuple(x)
 
 
 class _MaxPool(Module):
@@ -324,62 +322,3 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
-
-
-class _FractionalMaxPool(Module):
-    dims: ClassVar[int]
-
-    def __init__(
-        self,
-        kernel_size: _Sizes,
-        output_size: _Sizes | None = None,
-        output_ratio: float | tuple[float, ...] | None = None,
-        return_indices: bool = False,
-        _random_samples: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        name, n = self._get_name(), self.dims
-        if output_size is None and output_ratio is None:
-            raise ValueError(
-                f"{name} requires specifying either an output size, or a pooling ratio"
-            )
-        if output_size is not None and output_ratio is not None:
-            raise ValueError("only one of output_size and output_ratio may be specified")
-        self.kernel_size = _tuple(kernel_size, n)
-        self.output_size = None if output_size is None else _tuple(output_size, n)
-        self.output_ratio = None if output_ratio is None else _tuple(output_ratio, n)
-        self.return_indices = return_indices
-        self.register_buffer("_random_samples", _random_samples)
-        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
-            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
-
-    def _pool(self, function: Any, input: Tensor) -> Any:
-        return function(
-            input,
-            self.kernel_size,
-            self.output_size,
-            self.output_ratio,
-            self.return_indices,
-            _random_samples=self._random_samples,
-        )
-
-
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """The maxima of windows at random places that shrink (N, C, H, W) by a fraction.
-
-    Source: Graham, Fractional max-pooling.
-    """
-
-    dims = 2
-
-    def forward(self, input: Tensor) -> Any:
-        return self._pool(F.fractional_max_pool2d, input)
-
-
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """The maxima of windows at random places that shrink (N, C, D, H, W) by a fraction."""
-
-    dims = 3
-
-    def forward(self, input: Tensor) -> Any:
-        return self._pool(F.fractional_max_pool3d, input)

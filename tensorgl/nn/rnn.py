@@ -125,13 +125,15 @@ class RNNBase(Module):
     ) -> list[Tensor]:
         """One direction of one layer: for each kind of state, its values after all steps."""
         w_ih, w_hh, *more = weights
-        b_ih, b_hh = more[:2] if self.bias else (None, None)
+        h0 = states[0]
         if self.mode == "GRU":
-            return [gru_loop(F.linear(x, w_ih, b_ih), w_hh, b_hh, *states, steps)]
-        x = F.linear(x, w_ih, b_ih + b_hh if self.bias else None)
+            b_ih, b_hh = more or (None, None)
+            return [gru_loop(F.linear(x, w_ih, b_ih), w_hh, b_hh, h0, steps)]
+        x = F.linear(x, w_ih, more[0] + more[1] if self.bias else None)
         if self.mode == "LSTM":
-            return list(lstm_loop(x, w_hh, more[-1] if self.proj_size else None, *states, steps))
-        return [rnn_loop(x, w_hh, *states, steps, self.mode == "RNN_RELU")]
+            w_hr = more[-1] if self.proj_size else None
+            return list(lstm_loop(x, w_hh, w_hr, h0, states[1], steps))
+        return [rnn_loop(x, w_hh, h0, steps, self.mode == "RNN_RELU")]
 
     def _layers(
         self, x: Tensor, sizes: list[int], starts: list[Tensor]

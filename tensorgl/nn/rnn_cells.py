@@ -124,7 +124,7 @@ class RNNCell(RNNCellBase):
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         relu = self.nonlinearity == "relu"
-        return (rnn_loop(self._projected(x), self.weight_hh, *states, steps, relu),)
+        return (rnn_loop(self._projected(x), self.weight_hh, states[0], steps, relu),)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         return self._run(input, None if hx is None else (hx,))[0]
@@ -137,7 +137,7 @@ class GRUCell(RNNCellBase):
 
     def _step(self, x: Tensor, states: list[Tensor], steps: Steps) -> Any:
         x = F.linear(x, self.weight_ih, self.bias_ih)
-        return (gru_loop(x, self.weight_hh, self.bias_hh, *states, steps),)
+        return (gru_loop(x, self.weight_hh, self.bias_hh, states[0], steps),)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         return self._run(input, None if hx is None else (hx,))[0]
@@ -150,7 +150,8 @@ class LSTMCell(RNNCellBase):
     states = 2
 
     def _step(self, x: Tensor, states: list[Tensor], steps: Steps) -> Any:
-        return lstm_loop(self._projected(x), self.weight_hh, None, *states, steps)
+        h, c = states
+        return lstm_loop(self._projected(x), self.weight_hh, None, h, c, steps)
 
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None

@@ -37,10 +37,10 @@ class Upsample(Module):
         super().__init__()
         self.size = size
         self.scale_factor: Any
-        if isinstance(scale_factor, tuple | list):
-            self.scale_factor = tuple(float(f) for f in scale_factor)
-        else:
+        if scale_factor is None or isinstance(scale_factor, int | float):
             self.scale_factor = float(scale_factor) if scale_factor else None
+        else:
+            self.scale_factor = tuple(float(f) for f in scale_factor)
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor

@@ -126,6 +126,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """`input` times the normal distribution function of it (Hendrycks and Gimpel 2016).
 
     Args:
+        input: of a floating-point dtype.
         approximate: "none" by the error function, "tanh" by a formula with tanh.
     """
     if approximate == "none":

@@ -127,6 +127,7 @@ def nll_loss(
         target: class indices, () or (N, *).
         weight: (C,), the factor of each class; the mean is the weighted one.
         ignore_index: targets of this value do not count.
+        reduction: "mean", "sum" or "none".
 
     Raises:
         IndexError: a target is not in [0, C).
@@ -184,6 +185,7 @@ def cross_entropy(
         target: class indices, () or (N, *); or probabilities, of input's shape.
         weight: (C,), the factor of each class; for indices the mean is the weighted one.
         ignore_index: targets of this value do not count.
+        reduction: "mean", "sum" or "none".
         label_smoothing: the part of the target that is spread over all classes evenly.
 
     Raises:
@@ -262,7 +264,12 @@ def linear_cross_entropy(
     Args:
         input: (in_features,) or (N, in_features).
         linear_weight: (C, in_features).
+        target: see `cross_entropy`.
         linear_bias: (C,).
+        weight: see `cross_entropy`.
+        reduction: "mean", "sum" or "none".
+        ignore_index: targets of this value do not count.
+        label_smoothing: the part of the target that is spread over all classes.
     """
     return cross_entropy(
         linear(input, linear_weight, linear_bias),

@@ -92,6 +92,7 @@ def _ctc(logp: Tensor, skip: Tensor, active: Tensor, ends: Tensor) -> Tensor:
     """Minus the log-likelihood, (N,), of log-probabilities of states, (T, N, L).
 
     Args:
+        logp: log-probabilities of the states, (T, N, L).
         skip: (N, L), whether a state may be reached from two before it.
         active: (T, N, 1), whether a sequence has this step.
         ends: (N, L), whether a sequence may end in this state.
@@ -147,6 +148,7 @@ def ctc_loss(
         targets: (N, S); or the labels of all sequences in one dim; no label is `blank`.
         input_lengths: (N,), a tensor or a sequence.
         target_lengths: (N,), likewise.
+        blank: the class that stands for no label.
         reduction: "mean" first divides each loss by its target's length.
         zero_infinity: give 0, not infinity, where the input is too short for its target.
 

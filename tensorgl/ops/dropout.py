@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
-from tensorgl.dispatch import inplace as write
 from tensorgl.dispatch import op
+from tensorgl.inplace import inplace as write
 from tensorgl.ops.activation import SELU_ALPHA, SELU_SCALE
 from tensorgl.ops.sampling import bernoulli_mask
 

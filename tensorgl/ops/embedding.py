@@ -14,12 +14,12 @@ from tensorgl.dispatch import (
     calln,
     differentiable,
     from_host,
-    inplace,
     op,
     to_host,
 )
 from tensorgl.dtypes import bool as bool_
 from tensorgl.dtypes import int32, int64
+from tensorgl.inplace import inplace
 from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import unsqueeze
@@ -151,7 +151,11 @@ def embedding_bag(
         input: (B, L), a bag a row; or (N,), cut into bags at `offsets`.
         weight: (num_embeddings, embedding_dim).
         offsets: (B,), where each bag starts; the first is 0.
+        max_norm: see `embedding`.
+        norm_type: see `embedding`.
+        scale_grad_by_freq: see `embedding`.
         mode: "sum", "mean" or "max".
+        sparse: must be false.
         per_sample_weights: of input's shape, factors of the rows in a sum.
         include_last_offset: `offsets` has one more element, where the last bag ends.
         padding_idx: indices that are left out of every bag.
@@ -244,6 +248,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(*) of int64 to (*, num_classes) of int64, 1 at each class and 0 elsewhere.
 
     Args:
+        tensor: class indices.
         num_classes: default: the largest class plus one.
 
     Raises:

@@ -16,7 +16,8 @@ import numpy as np
 from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
-from tensorgl.dispatch import call2, call_view, calln, from_host, inplace, op, source, to_host
+from tensorgl.dispatch import call2, call_view, calln, from_host, op, source, to_host
+from tensorgl.inplace import inplace
 from tensorgl.ops.movement import expand, inverse, permute, reshape, unsqueeze
 from tensorgl.ops.slicing import strided_slice
 from tensorgl.ops.writing import as_scalar, cast, copy_

@@ -176,6 +176,7 @@ def binary_cross_entropy(
         input: probabilities; NaN comes of values outside [0, 1].
         target: of the same shape.
         weight: factors that broadcast to it.
+        reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: the shapes differ.
@@ -204,6 +205,10 @@ def binary_cross_entropy_with_logits(
     """`binary_cross_entropy(sigmoid(input), target)`, finite for logits of any size.
 
     Args:
+        input: logits.
+        target: probabilities, of the same shape.
+        weight: factors that broadcast to it.
+        reduction: "mean", "sum" or "none".
         pos_weight: factors of the positive part, which broadcast to the target.
     """
     _check_same("Target size", input, target)
@@ -221,6 +226,8 @@ def kl_div(
     """`target * (log(target) - input)`: the Kullback-Leibler divergence, given log-probabilities.
 
     Args:
+        input: log-probabilities.
+        target: probabilities.
         reduction: also "batchmean", the sum divided by the size of dim 0, which is the divergence.
         log_target: `target` is of log-probabilities too.
     """
@@ -230,10 +237,7 @@ def kl_div(
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition.",
             stacklevel=2,
         )
-    if log_target:
-        loss = target.exp() * (target - input)
-    else:
-        loss = target.xlogy(target) - target * input
+    loss = target.exp() * (target - input) if log_target else target.xlogy(target) - target * input
     if reduction == "batchmean":
         return sum(loss) / input.shape[0] if input.ndim else sum(loss)
     return reduced(loss, reduction)
@@ -252,13 +256,15 @@ def poisson_nll_loss(
     """The negative log-likelihood of counts: `exp(input) - target * input`.
 
     Args:
+        input: the rate or its logarithm.
+        target: counts.
         log_input: `input` is the logarithm of the rate; else `input - target * log(input + eps)`.
         full: add Stirling's approximation of `log(target!)` where the target is above 1.
+        eps: keeps the logarithm of a rate of 0 finite.
+        reduction: "mean", "sum" or "none".
     """
-    if log_input:
-        loss = input.exp() - target * input
-    else:
-        loss = input - target * (input + eps).log()
+    rate, log_rate = (input.exp(), input) if log_input else (input, (input + eps).log())
+    loss = rate - target * log_rate
     if full:
         stirling = target * target.log() - target + (target * (2 * pi)).log() * 0.5
         loss = loss + where(target > 1, stirling, 0)
@@ -277,9 +283,12 @@ def gaussian_nll_loss(
     """The negative log-likelihood of normal variables of mean `input` and variance `var`.
 
     Args:
+        input: means.
+        target: what was observed.
         var: of input's shape; or with size 1 in one dim, or without the last dim, to be shared.
         full: add the constant `log(2 pi) / 2`.
         eps: the least variance; where it acts, the gradient is that of the clamped value.
+        reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: a variance is negative, or the shapes do not fit.

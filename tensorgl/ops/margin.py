@@ -83,6 +83,8 @@ def cosine_embedding_loss(
         input1: (N, D) or (D,).
         input2: of the same shape.
         target: (N,) or ().
+        margin: the cosine up to which unlike vectors cost nothing.
+        reduction: "mean", "sum" or "none".
     """
     if target.ndim > 1 or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
         raise RuntimeError(
@@ -111,7 +113,14 @@ def triplet_margin_loss(
     """`max(0, margin + d(anchor, positive) - d(anchor, negative))` with d the p-norm distance.
 
     Args:
+        anchor: (N, D) or (D,).
+        positive: what should be near, of the same shape.
+        negative: what should be far.
+        margin: how much farther, at least.
+        p: of which p-norm.
+        eps: added to each difference.
         swap: take d(positive, negative) where it is smaller than d(anchor, negative).
+        reduction: "mean", "sum" or "none".
     """
     return triplet_margin_with_distance_loss(
         anchor,
@@ -167,7 +176,9 @@ def multi_margin_loss(
         input: (C,) or (N, C).
         target: class indices, () or (N,).
         p: 1 or 2.
+        margin: how far the target should be above the others.
         weight: (C,), the factor of each target class.
+        reduction: "mean", "sum" or "none".
     """
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: only p == 1 and p == 2 supported, given {p}")
@@ -198,6 +209,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "m
     Args:
         input: (C,) or (N, C).
         target: of the same shape: the indices of the target classes, ended by -1.
+        reduction: "mean", "sum" or "none".
     """
     if input.ndim not in (1, 2) or target.shape != input.shape:
         raise RuntimeError(

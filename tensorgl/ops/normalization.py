@@ -12,8 +12,9 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.engine import no_grad
-from tensorgl.dispatch import call2, differentiable, inplace, op
+from tensorgl.dispatch import call2, differentiable, op
 from tensorgl.dtypes import finfo
+from tensorgl.inplace import inplace
 from tensorgl.ops.movement import as_shape, reshape
 from tensorgl.ops.reduction import mean, sum
 from tensorgl.ops.rounding import clamp_min
@@ -81,8 +82,10 @@ def layer_norm(
 
     Args:
         input: (*, *normalized_shape).
+        normalized_shape: the sizes of the last dims.
         weight: the scale, of shape `normalized_shape`.
         bias: the shift, of the same shape.
+        eps: added to the variance.
 
     Raises:
         RuntimeError: the shapes do not fit.
@@ -140,6 +143,7 @@ def rms_norm(
 
     Args:
         input: (*, *normalized_shape).
+        normalized_shape: the sizes of the last dims.
         weight: of shape `normalized_shape`.
         eps: default: the machine epsilon of the dtype that it computes in.
     """
@@ -206,8 +210,11 @@ def batch_norm(
         input: (N, C, *).
         running_mean: (C,); in training it is moved towards the batch's, in place.
         running_var: (C,); likewise, towards the unbiased variance.
+        weight: the scale, (C,).
+        bias: the shift, (C,).
         training: use the batch's statistics, not the running ones.
         momentum: the part of the batch in the running statistics.
+        eps: added to the variance.
 
     Raises:
         ValueError: training with one value a channel.
@@ -255,7 +262,11 @@ def instance_norm(
         input: (N, C, *).
         running_mean: (C,); with `use_input_stats` it is moved towards the instances' mean, in place.
         running_var: (C,); likewise.
+        weight: the scale, (C,).
+        bias: the shift, (C,).
         use_input_stats: use the statistics of each instance, not the running ones.
+        momentum: the part of the instances in the running statistics.
+        eps: added to the variance.
     """
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
@@ -288,8 +299,10 @@ def group_norm(
 
     Args:
         input: (N, C, *), with C divisible by `num_groups`.
+        num_groups: how many groups of neighbouring channels.
         weight: (C,).
         bias: (C,).
+        eps: added to the variance.
     """
     if input.ndim < 2:
         raise RuntimeError(
@@ -325,6 +338,10 @@ def local_response_norm(
 
     Args:
         input: (N, C, *) of at least three dims.
+        size: how many channels.
+        alpha: the factor of the mean square.
+        beta: the power.
+        k: added to the mean square times `alpha`.
     """
     if input.ndim < 3:
         raise ValueError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorgl.dispatch import differentiable, inplace, op
+from tensorgl.dispatch import differentiable, op
+from tensorgl.inplace import inplace
 from tensorgl.ops.comparison import where
 from tensorgl.ops.movement import reshape
 from tensorgl.ops.rounding import clamp, clamp_min
@@ -55,6 +56,12 @@ def _inside(g: Tensor, input: Tensor, low: float, high: float) -> Tensor:
     return where((input > low).logical_and(input < high), g, 0)
 
 
+def _numbers_for(name: str, input: Tensor, *numbers: float) -> tuple[float, ...]:
+    """The numbers as they are, or as integers for a tensor of integers, which keeps its dtype."""
+    floats = dtype_of(name, input).is_floating_point
+    return numbers if floats else tuple(int(n) for n in numbers)
+
+
 @differentiable(input=lambda g, input, min_val, max_val: _inside(g, input, min_val, max_val))
 def _hardtanh(input: Tensor, min_val: float, max_val: float) -> Tensor:
     return clamp(input, min_val, max_val)
@@ -73,14 +80,10 @@ def hardtanh(
         raise ValueError(
             f"hardtanh: min_val cannot be greater than max_val, given {min_val} and {max_val}"
         )
-    kind = dtype_of("hardtanh", input)
-    if not kind.is_floating_point:
-        min_val, max_val = int(min_val), int(max_val)
-        if not kind.is_signed and min_val < 0:
-            raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
-    if inplace:
-        return overwrite(input, _hardtanh, min_val, max_val)
-    return _hardtanh(input, min_val, max_val)
+    bounds = _numbers_for("hardtanh", input, min_val, max_val)
+    if not input.dtype.is_signed and bounds[0] < 0:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    return overwrite(input, _hardtanh, *bounds) if inplace else _hardtanh(input, *bounds)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -149,6 +152,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """`leaky_relu` with a learnt slope: one for all, or one a channel (dim 1).
 
     Args:
+        input: (N, C, *), or of any shape for a single slope.
         weight: of shape (), (1,) or (channels,).
 
     Raises:
@@ -214,19 +218,13 @@ def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
 @op
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """`input` where it is above `threshold`, else `value`."""
-    if not dtype_of("threshold", input).is_floating_point:
-        threshold, value = int(threshold), int(value)
-    if inplace:
-        return overwrite(input, _threshold, threshold, value)
-    return _threshold(input, threshold, value)
-
-
-_threshold_op = threshold
+    numbers = _numbers_for("threshold", input, threshold, value)
+    return overwrite(input, _threshold, *numbers) if inplace else _threshold(input, *numbers)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """In-place `threshold`."""
-    return _threshold_op(input, threshold, value, inplace=True)
+    return overwrite(input, _threshold, *_numbers_for("threshold_", input, threshold, value))
 
 
 def _outside(g: Tensor, input: Tensor, lambd: float) -> Tensor:

@@ -56,6 +56,8 @@ def softmax(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Tensor:
     """`exp(input)` divided by its sum along `dim`; NaN where a whole slice is -inf.
 
     Args:
+        input: of any shape.
+        dim: the dim along which the results add up to 1.
         dtype: cast the input to it first.
 
     Raises:
@@ -101,6 +103,7 @@ def gumbel_softmax(
         tau: the temperature.
         hard: give a one-hot sample with the gradient of the soft one (straight through).
         eps: unused, as in PyTorch.
+        dim: the dim of the classes.
     """
     float_only("gumbel_softmax", logits)
     u = uniform(tuple(logits.shape), logits.dtype, logits.device)

@@ -9,9 +9,10 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import mode
 from tensorgl.avals import device
-from tensorgl.dispatch import call1, inplace, source
+from tensorgl.dispatch import call1, source
 from tensorgl.dtypes import bool as bool_
 from tensorgl.dtypes import dtype, float16, float32, int64
+from tensorgl.inplace import inplace
 from tensorgl.ops.movement import clone
 from tensorgl.ops.reduction import mean, sum
 

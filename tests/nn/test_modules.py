@@ -290,7 +290,6 @@ def test_old_reduction_arguments():
         (lambda: nn.MultiMarginLoss(3), ValueError, "p == 1 and p == 2"),
         (lambda: nn.TripletMarginLoss(0), ValueError, "greater than 0"),
         (lambda: nn.CircularPad1d(1)(tg.zeros(2)), ValueError, "2D or 3D"),
-        (lambda: nn.FractionalMaxPool2d(2), ValueError, "output size, or a pooling ratio"),
         (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [5, 3]), ValueError, "increasing"),
     ],
 )
@@ -309,14 +308,6 @@ def test_adaptive_softmax_is_a_distribution():
     np.testing.assert_allclose(output.tolist(), expected.tolist(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(loss.item(), -expected.mean().item(), rtol=1e-5)
     assert (module.predict(x) == log_prob.argmax(1)).all()
-
-
-def test_fractional_pooling_shrinks_to_the_ratio():
-    tg.manual_seed(0)
-    out, where = nn.FractionalMaxPool2d(2, output_ratio=0.5, return_indices=True)(
-        tg.randn(2, 3, 8, 8)
-    )
-    assert out.shape == where.shape == (2, 3, 4, 4)
 
 
 def test_half_and_double_modules_compute_in_their_dtype():

@@ -15,20 +15,21 @@ import numpy as np
 
 from tensorgl.avals import Aval
 from tensorgl.backends.base import Backend, Handle, unsupported
+# Imported to register their kernels.
 from tensorgl.backends.numpy import (
-    contraction,  # noqa: F401  (imported to register their kernels)
-    conv,  # noqa: F401
-    elementwise,  # noqa: F401
-    indexing,  # noqa: F401
-    linalg,  # noqa: F401
-    movement,  # noqa: F401
-    pooling,  # noqa: F401
-    random,  # noqa: F401
-    reduction,  # noqa: F401
-    scan,  # noqa: F401
-    sorting,  # noqa: F401
-    source,  # noqa: F401
-    special,  # noqa: F401
+    contraction as contraction,
+    conv as conv,
+    elementwise as elementwise,
+    indexing as indexing,
+    linalg as linalg,
+    movement as movement,
+    pooling as pooling,
+    random as random,
+    reduction as reduction,
+    scan as scan,
+    sorting as sorting,
+    source as source,
+    special as special,
 )
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
 from tensorgl.primitives import Primitive

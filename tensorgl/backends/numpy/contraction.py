@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import Kernel, factory
+from tensorgl.backends.numpy.kernels import Binary, factory
 
 
 @factory
-def matmul(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def matmul(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     if out.dtype.name == "float16":
         product = _product(avals, out, 4)
         return lambda x, y: product(x.astype("f4"), y.astype("f4")).astype("f2")
     return _product(avals, out, out.dtype.itemsize) if out.dtype.is_floating_point else np.matmul
 
 
-def _product(avals: tuple[Aval, ...], out: Aval, item: int) -> Kernel:
+def _product(avals: tuple[Aval, ...], out: Aval, item: int) -> Binary:
     """Matmul through BLAS, of elements of `item` bytes."""
     a, b = avals
     (m, k), n = a.shape[-2:], b.shape[-1]

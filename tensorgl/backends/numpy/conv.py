@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import Kernel, factory
+from tensorgl.backends.numpy.kernels import Binary, factory
 from tensorgl.backends.numpy.windows import Windows
 
 __all__: list[str] = []
 
 
 @factory
-def conv(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def conv(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     x, w = avals
     return _bound(_forward, Windows(x.shape, w.shape, out.shape[2:], *params))
 
 
 @factory
-def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     g, w = avals
     _, stride, padding, dilation, groups = params
     reach = tuple(d * (k - 1) for k, d in zip(w.shape[2:], dilation, strict=True))
@@ -44,12 +44,12 @@ def conv_input(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> K
 
 
 @factory
-def conv_weight(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def conv_weight(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     g, x = avals
     return _bound(_backward_weight, Windows(x.shape, out.shape, g.shape[2:], *params[1:]))
 
 
-def _bound(run: Callable[[Any, Any, Windows], Any], at: Windows) -> Kernel:
+def _bound(run: Callable[[Any, Any, Windows], Any], at: Windows) -> Binary:
     def kernel(a: Any, b: Any) -> Any:
         if a.dtype == np.float16:
             return run(a.astype(np.float32), b.astype(np.float32), at).astype(np.float16)

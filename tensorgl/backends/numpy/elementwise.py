@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE, Kernel, factory, kernel, ufuncs
+from tensorgl.backends.numpy.kernels import (
+    KERNELS,
+    NUMPY_DTYPE,
+    Binary,
+    Ternary,
+    Unary,
+    factory,
+    kernel,
+    ufuncs,
+)
 
 LARGE = 1 << 14  # elements from which on passes over memory cost more than calls
 
@@ -42,7 +50,7 @@ ufuncs(
 )
 
 
-def array_of(d: Any) -> Callable[[Any], Any]:
+def array_of(d: Any) -> Unary:
     """A function from a Python number to a 0-d array of numpy dtype `d`; integers wrap around."""
     array = np.array
     if d.kind == "f":
@@ -57,7 +65,7 @@ def array_of(d: Any) -> Callable[[Any], Any]:
     return wrapped
 
 
-def with_numbers(run: Kernel, avals: tuple[Aval, ...]) -> Kernel:
+def with_numbers(run: Binary, avals: tuple[Aval, ...]) -> Binary:
     """`run` of two operands, given arrays only: a Python number becomes a 0-d array.
 
     numpy's ufuncs take numbers too, but convert them more slowly and do not wrap integers around.
@@ -72,7 +80,7 @@ def with_numbers(run: Kernel, avals: tuple[Aval, ...]) -> Kernel:
     return run
 
 
-def _binary(**by_name: Kernel) -> None:
+def _binary(**by_name: Binary) -> None:
     for name, run in by_name.items():
         KERNELS[name] = lambda avals, params, out, run=run: with_numbers(run, avals)
 
@@ -101,7 +109,7 @@ _binary(
 )
 
 
-def _rounding(**by_name: Kernel) -> None:
+def _rounding(**by_name: Unary) -> None:
     """Kernels that leave integers as they are."""
     for name, run in by_name.items():
         KERNELS[name] = lambda avals, params, out, run=run: (
@@ -117,7 +125,7 @@ def copy(x: Any) -> Any:
 _rounding(ceil=np.ceil, floor=np.floor, round=np.rint, trunc=np.trunc)
 
 
-def _division(name: str, exact: Kernel, rounded: Kernel, result: Kernel) -> None:
+def _division(name: str, exact: Binary, rounded: Unary, result: Ternary) -> None:
     """Register a division that rounds: `exact` is numpy's.
 
     It raises PyTorch's error where an integer is divided by zero. numpy divides floats one by one
@@ -138,7 +146,7 @@ def _division(name: str, exact: Kernel, rounded: Kernel, result: Kernel) -> None
             out = np.where(rare, exact(x, y), out)
         return out
 
-    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
         if not out.dtype.is_floating_point:
             return with_numbers(checked, avals)
         return with_numbers(single if out.dtype.itemsize == 4 else exact, avals)
@@ -156,7 +164,7 @@ _division("fmod", np.fmod, np.trunc, _fmod)
 
 
 @factory
-def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     if out.dtype.category == 0:
         return copy
     if not out.dtype.is_floating_point:
@@ -171,14 +179,14 @@ def sign(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
     return run
 
 
-def fresh(function: Kernel) -> Kernel:
+def fresh(function: Binary) -> Binary:
     """Register `name(x, one)`, a kernel that works on its own intermediate result by `out=`.
 
     It is given an array of at least one dim (of a 0-d one numpy's results are no arrays), half
     precision as single, and 1 as an array of that dtype, since numpy is slow with Python's numbers.
     """
 
-    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+    def make(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
         if out.dtype.itemsize == 2:
             one = np.ones((), np.float32)
             return lambda x: (
@@ -208,7 +216,7 @@ def sigmoid(x: Any, one: Any) -> Any:
 
 
 @factory
-def pow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     run = np.power if out.dtype.is_floating_point else _integer_power
     general = with_numbers(run, avals)
     if not avals[1].dtype.weak:
@@ -228,8 +236,9 @@ def _cube(x: Any) -> Any:
     return out
 
 
-_INTEGER_POWERS: dict[Any, Kernel] = {1: copy, 2: np.square, 3: _cube}
-_FLOAT_POWERS = _INTEGER_POWERS | {
+_INTEGER_POWERS: dict[Any, Unary] = {1: copy, 2: np.square, 3: _cube}
+_FLOAT_POWERS: dict[Any, Unary] = {
+    **_INTEGER_POWERS,
     0.5: np.sqrt,
     -0.5: lambda x: np.reciprocal(np.sqrt(x)),
     -1: np.reciprocal,
@@ -247,7 +256,7 @@ def _integer_power(x: Any, exponent: Any) -> Any:
 
 
 @factory
-def clamp(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def clamp(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Ternary:
     low, high = _bound(avals[1], out), _bound(avals[2], out)
     if out.size < LARGE:
         return lambda x, a, b: np.minimum(np.maximum(x, low(a)), high(b))
@@ -255,7 +264,7 @@ def clamp(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel
 
 
 @factory
-def clamp_min(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def clamp_min(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     low = _bound(avals[1], out)
     if out.size < LARGE or not (out.dtype.is_floating_point and avals[1].dtype.weak):
         return lambda x, a: np.maximum(x, low(a))
@@ -263,25 +272,25 @@ def clamp_min(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Ke
 
 
 @factory
-def clamp_max(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def clamp_max(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     high = _bound(avals[1], out)
     if out.size < LARGE or not (out.dtype.is_floating_point and avals[1].dtype.weak):
         return lambda x, b: np.minimum(x, high(b))
     return lambda x, b: np.clip(x, -np.inf, high(b))
 
 
-def _bound(a: Aval, out: Aval) -> Callable[[Any], Any]:
+def _bound(a: Aval, out: Aval) -> Unary:
     return array_of(NUMPY_DTYPE[out.dtype]) if a.dtype.weak else lambda bound: bound
 
 
 @factory
-def cast(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def cast(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     d = NUMPY_DTYPE[out.dtype]
     return lambda x: np.asarray(x).astype(d)
 
 
 @factory
-def where(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def where(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Ternary:
     first, second = _bound(avals[1], out), _bound(avals[2], out)
     if out.size < LARGE or out.dtype.itemsize == 1:
         return lambda condition, a, b: np.where(condition, first(a), second(b))

@@ -11,9 +11,23 @@ import numpy as np
 from tensorgl import dtypes
 from tensorgl.avals import Aval
 
-__all__ = ["KERNELS", "NUMPY_DTYPE", "factory", "kernel", "ufuncs"]
+__all__ = [
+    "KERNELS",
+    "NUMPY_DTYPE",
+    "Binary",
+    "Kernel",
+    "Ternary",
+    "Unary",
+    "factory",
+    "kernel",
+    "ufuncs",
+]
 
+# Arrays are Any: numpy's stubs leave the results of ufuncs, and much else, partly unknown.
 Kernel = Callable[..., Any]
+Unary = Callable[[Any], Any]
+Binary = Callable[[Any, Any], Any]
+Ternary = Callable[[Any, Any, Any], Any]
 Factory = Callable[[tuple[Aval, ...], tuple[Any, ...], Any], Kernel]
 
 NUMPY_DTYPE = {d: np.dtype(d.name) for d in dtypes.ALL}

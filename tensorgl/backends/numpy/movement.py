@@ -9,26 +9,27 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided as np_as_strided
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
+from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Binary, Kernel, Unary, factory, kernel
 
 _ALL = builtins.slice(None)
 
 
 @factory
-def reshape(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def reshape(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (shape,) = params
     return lambda x: x.reshape(shape)
 
 
 @factory
-def permute(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def permute(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (dims,) = params
     return lambda x: x.transpose(dims)
 
 
 def _dense_steps(a: Aval) -> tuple[int, ...]:
     """The strides, in bytes, of an array in row-major order."""
-    steps, step = [], NUMPY_DTYPE[a.dtype].itemsize
+    steps: list[int] = []
+    step = NUMPY_DTYPE[a.dtype].itemsize
     for n in reversed(a.shape):
         steps.append(step)
         step *= n
@@ -36,7 +37,7 @@ def _dense_steps(a: Aval) -> tuple[int, ...]:
 
 
 @factory
-def expand(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def expand(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (x_aval,), (shape,) = avals, params
     lead = out.ndim - x_aval.ndim
     kept = tuple(n == m for n, m in zip(x_aval.shape, shape[lead:], strict=True))
@@ -56,14 +57,14 @@ def expand(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kerne
 
 
 @factory
-def slice(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def slice(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     spans = zip(*params, strict=True)
     key = (*(builtins.slice(*span) for span in spans), ...)
     return lambda x: x[key]
 
 
 @factory
-def narrow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def narrow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     dim, length, drop = params
     lead = (_ALL,) * dim
     if drop:
@@ -74,7 +75,7 @@ def narrow(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kerne
 
 
 @factory
-def narrow_backward(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def narrow_backward(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     dim, _, drop = params
     lead, shape, d = (_ALL,) * dim, tuple(out.shape), NUMPY_DTYPE[out.dtype]
     length = 1 if drop else avals[0].shape[dim]
@@ -96,7 +97,7 @@ def diagonal(x: Any, offset: Any, dim1: Any, dim2: Any) -> Any:
 
 
 @factory
-def as_strided(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def as_strided(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     size, stride, offset = params
     d = NUMPY_DTYPE[out.dtype]
     steps = tuple(s * d.itemsize for s in stride)
@@ -109,7 +110,7 @@ def as_strided(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> K
 
 
 @factory
-def unfold(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def unfold(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     dim, _, step = params
 
     def run(x: Any) -> Any:
@@ -133,7 +134,7 @@ def unfold_backward(g: Any, dim: Any, length: Any, step: Any) -> Any:
 
 
 @factory
-def flip(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def flip(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (dims,) = params
     back = builtins.slice(None, None, -1)
     key = tuple(back if k in dims else _ALL for k in range(out.ndim))
@@ -141,7 +142,7 @@ def flip(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
 
 
 @factory
-def pad(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pad(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     (widths,) = params
     inner = tuple(
         builtins.slice(lo, lo + n) for n, (lo, _) in zip(avals[0].shape, widths, strict=True)

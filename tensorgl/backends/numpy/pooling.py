@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory
+from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Binary, Unary, factory
 
 __all__: list[str] = []
 
@@ -21,7 +21,7 @@ Tap = tuple[slice, slice]  # the windows in which a tap is inside, and what it s
 
 def _taps(size: int, kernel: int, stride: int, low: int, dilation: int, count: int) -> list[Tap]:
     """For each tap along one dim: which of `count` windows have it inside, and where."""
-    taps = []
+    taps: list[Tap] = []
     for k in range(kernel):
         shift = k * dilation - low  # where window 0 has this tap
         first = max(0, -(shift // stride))
@@ -82,25 +82,25 @@ def _lowest(dtype: Any) -> Any:
 
 
 @factory
-def pool_max(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_max(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     pool = _pool(avals[0], out, params)
     lowest = _lowest(NUMPY_DTYPE[out.dtype])
     return lambda x: _reduced(np.maximum, x, pool, lowest)
 
 
 @factory
-def pool_sum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_sum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     pool = _pool(avals[0], out, params)
     return _single(lambda x: _reduced(np.add, x, pool, 0))
 
 
 @factory
-def pool_spread(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_spread(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     pool = _pool(out, avals[0], params[1:])
     return _single(lambda g: _spread(g, pool))
 
 
-def _single(run: Kernel) -> Kernel:
+def _single(run: Unary) -> Unary:
     """Half precision computes in single."""
     return lambda x: (
         run(x.astype(np.float32)).astype(np.float16) if x.dtype == np.float16 else run(x)
@@ -133,15 +133,15 @@ def _spread(g: Any, pool: _Pool) -> Any:
 
 
 @factory
-def pool_argmax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_argmax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     pool = _pool(avals[0], out, params)
     kind = NUMPY_DTYPE[out.dtype]
     lowest = _lowest(NUMPY_DTYPE[avals[0].dtype])
 
     def run(x: Any) -> Any:
-        best = np.full(out.shape, lowest, x.dtype)
         number = np.empty(out.shape, kind)
         number[...] = pool.first_taps(kind)
+        best = np.full(out.shape, lowest, x.dtype)
 
         def note(k: int, wins: Any, windows: Any) -> None:
             """Tap k wins there. Later taps have higher numbers, so that no branch is needed."""
@@ -149,7 +149,8 @@ def pool_argmax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> 
             np.maximum(target, np.multiply(wins, kind.type(k)), out=target)
 
         for k, (windows, elements) in enumerate(pool.all):
-            seen, target = x[elements], best[windows]
+            seen = np.ascontiguousarray(x[elements])  # strided reads are slow, and this has two
+            target = best[windows]
             note(k, seen > target, windows)
             np.maximum(target, seen, out=target)
         if best.dtype.kind == "f" and np.isnan(best).any():  # the last NaN of a window wins
@@ -172,7 +173,7 @@ def _where(mask: Any, x: Any) -> Any:
 
 
 @factory
-def pool_take(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_take(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     pool = _pool(avals[0], out, params)
 
     def run(x: Any, number: Any) -> Any:
@@ -185,7 +186,7 @@ def pool_take(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Ke
 
 
 @factory
-def pool_put(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def pool_put(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Binary:
     pool = _pool(out, avals[0], params[1:])
 
     def run(g: Any, number: Any) -> Any:

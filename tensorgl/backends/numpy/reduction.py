@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
+from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Binary, Unary, factory, kernel
 
 Shape = tuple[int, ...]
 ROW = 1024  # elements of a row that are added at once
@@ -25,7 +25,7 @@ BLAS = (
 )
 
 
-def _sum_middle(n: int, inner: int, d: Any) -> Kernel:
+def _sum_middle(n: int, inner: int, d: Any) -> Unary:
     """Sums over the middle of three dims (any, n, inner), in any shape: of parts, then their sums."""
     if inner == 1:
         part = n if n < 2 * ROW else ROW
@@ -51,18 +51,18 @@ def _sum_middle(n: int, inner: int, d: Any) -> Kernel:
     return run
 
 
-def _sum_neighbours(count: int, part: int, inner: int, d: Any) -> Kernel:
+def _sum_neighbours(count: int, part: int, inner: int, d: Any) -> Unary:
     """Sums of `part` neighbours each, `inner` elements apart, by products with a row of ones."""
     ones = np.ones((1, part), d)
     return lambda x: ones @ x.reshape(-1, count, part, inner)
 
 
-def _fold(part: int, width: int) -> Kernel:
+def _fold(part: int, width: int) -> Unary:
     """Sums of elements that lie `width` apart."""
     return lambda x: np.add.reduce(x.reshape(-1, part, width), 1)
 
 
-def _sum_rows(n: int, d: Any) -> Kernel:
+def _sum_rows(n: int, d: Any) -> Unary:
     """Sums of rows of `n` elements, by products with a vector of ones."""
     ones = np.ones(n, d)
     size = BLAS // n
@@ -82,7 +82,7 @@ def _sum_rows(n: int, d: Any) -> Kernel:
 
 
 @lru_cache(1024)
-def _sum_contiguous(shape: Shape, dim: Shape, d: Any) -> Kernel:
+def _sum_contiguous(shape: Shape, dim: Shape, d: Any) -> Unary:
     """Sums over `dim` of contiguous arrays of a shape, with the dims kept."""
     kept = tuple(1 if k in dim else n for k, n in enumerate(shape))
     if product(shape) == 0:
@@ -95,7 +95,7 @@ def _sum_contiguous(shape: Shape, dim: Shape, d: Any) -> Kernel:
             runs[-1] = (runs[-1][0] * n, k in dim)
         else:
             runs.append((n, k in dim))
-    steps: list[Kernel] = []
+    steps: list[Unary] = []
     inner = 1
     for n, summed in reversed(runs):
         if summed:
@@ -137,7 +137,7 @@ def _float_sum(x: Any, dim: Shape) -> Any:
 
 
 @factory
-def sum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def sum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     dim, keepdim = params
     a, shape = avals[0], out.shape
     if not a.dtype.is_floating_point:
@@ -156,7 +156,7 @@ def sum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
 
 
 @factory
-def var_mean(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any) -> Kernel:
+def var_mean(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any) -> Unary:
     dim, correction, _ = params
     shape, d = out[0].shape, NUMPY_DTYPE[out[0].dtype]
     n = product(avals[0].shape[k] for k in dim)
@@ -174,7 +174,7 @@ def var_mean(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any) -> Kern
 
 
 @factory
-def prod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def prod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     dim, keepdim = params
     d = NUMPY_DTYPE[out.dtype]
     if d == np.float16:
@@ -206,16 +206,16 @@ def _columns(ufunc: Any, x: Any) -> Any:
 
 
 @factory
-def amax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def amax(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     return _extremum(avals[0], params, out.shape, np.maximum, np.argmax)
 
 
 @factory
-def amin(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def amin(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     return _extremum(avals[0], params, out.shape, np.minimum, np.argmin)
 
 
-def _extremum(a: Aval, params: tuple[Any, ...], shape: Shape, ufunc: Any, arg: Kernel) -> Kernel:
+def _extremum(a: Aval, params: tuple[Any, ...], shape: Shape, ufunc: Any, arg: Binary) -> Unary:
     """By numpy's reduction, or what is faster than it for many short rows."""
     dim, keepdim = params
     if dim == (a.ndim - 1,) and a.size > 16 * a.shape[-1]:
@@ -227,7 +227,7 @@ def _extremum(a: Aval, params: tuple[Any, ...], shape: Shape, ufunc: Any, arg: K
     return lambda x: ufunc.reduce(x, dim, keepdims=keepdim)
 
 
-def _pick_by(arg: Kernel, rows: Any) -> Any:
+def _pick_by(arg: Binary, rows: Any) -> Any:
     """The element of each row that `arg` points at."""
     place = arg(rows, 1)
     place += np.arange(0, rows.size, rows.shape[1])

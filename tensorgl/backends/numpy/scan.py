@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Kernel, factory, kernel
+from tensorgl.backends.numpy.kernels import NUMPY_DTYPE, Unary, factory, kernel
 
 SMALL = 1 << 14  # below this many elements numpy's own loop is the fastest
 
@@ -19,7 +19,7 @@ def _held_in(d: Any) -> Any:
 
 
 @factory
-def cumsum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def cumsum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (dim,) = params
     d = NUMPY_DTYPE[out.dtype]
     if d.kind != "f":
@@ -29,7 +29,7 @@ def cumsum(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kerne
     return _cumsum_blocks(tuple(out.shape), dim, d)
 
 
-def _cumsum_blocks(shape: tuple[int, ...], dim: int, d: Any) -> Kernel:
+def _cumsum_blocks(shape: tuple[int, ...], dim: int, d: Any) -> Unary:
     """Sums within blocks by a product with a triangle of ones, then adds the blocks before.
 
     numpy's loop waits for each addition before it starts the next; BLAS runs many at once.
@@ -58,7 +58,7 @@ def _cumsum_blocks(shape: tuple[int, ...], dim: int, d: Any) -> Kernel:
 
 
 @factory
-def cumprod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Kernel:
+def cumprod(avals: tuple[Aval, ...], params: tuple[Any, ...], out: Aval) -> Unary:
     (dim,) = params
     d = NUMPY_DTYPE[out.dtype]
     if d.kind != "f":

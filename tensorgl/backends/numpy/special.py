@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from tensorgl.avals import Aval
-from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE, Kernel, factory
+from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE, Kernel, Unary, factory
 
 BLOCK = 1 << 16  # elements at a time, so that the many temporaries of a formula stay in cache
 
 
-def _in_blocks(function: Kernel, work: Any, out: Aval) -> Kernel:
+def _in_blocks(function: Unary, work: Any, out: Aval) -> Unary:
     """A kernel that runs `function` on one-dimensional blocks of dtype `work`."""
     d = NUMPY_DTYPE[out.dtype]
 

@@ -52,7 +52,8 @@ class Windows:
         dilation: Shape,
         groups: int,
     ) -> None:
-        self.count, self.size, self.kernel, self.positions = x[0], x[2:], w[2:], positions
+        self.count, self.size = x[0], tuple(x[2:])
+        self.kernel, self.positions = tuple(w[2:]), tuple(positions)
         self.groups, self.channels, self.outputs = groups, w[1], w[0] // groups
         self.stride, self.dilation = stride, dilation
         pads = list(zip(self.size, padding, strict=True))
@@ -68,20 +69,23 @@ class Windows:
         area, column = prod(positions), max(groups * self.depth, 1)
         step = BLOCK // (column * area)
         self._step = max(min(step, POSITIONS // area) if self.channels_last else step, 1)
-        self._row = prod(positions[1:])
-        self._rows = max(ROWS // (column * self._row), 1)
+        self._blocks = self._cut(max(ROWS // (column * prod(positions[1:])), 1))
+
+    def _cut(self, rows: int) -> list[tuple[slice, Any]]:
+        """Blocks of rows: where they lie among all positions, and the index of their windows."""
+        row = prod(self.positions[1:])
+        lead = (slice(None),) * (3 + len(self.kernel))
+        starts = range(0, self.positions[0], rows)
+        spans = [slice(k, min(k + rows, self.positions[0])) for k in starts]
+        return [(slice(s.start * row, s.stop * row), (*lead, s)) for s in spans]
 
     def images(self) -> Iterator[slice]:
         """The images of each block."""
         return (slice(k, min(k + self._step, self.count)) for k in range(0, self.count, self._step))
 
     def blocks(self, windows: Any) -> Iterator[tuple[slice, Any]]:
-        """Rows of the windows over some images, and where they lie among all positions."""
-        lead = (slice(None),) * (3 + len(self.kernel))
-        for start in range(0, self.positions[0], self._rows):
-            stop = min(start + self._rows, self.positions[0])
-            place = slice(start * self._row, stop * self._row)
-            yield place, windows[(*lead, slice(start, stop))]
+        """The blocks of rows of the windows over some images, and where they lie."""
+        return ((place, windows[index]) for place, index in self._blocks)
 
     def zeros(self, images: int, dtype: Any) -> Any:
         """Padded images of zeros, (images, channels, *padded)."""
