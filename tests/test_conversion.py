@@ -29,7 +29,11 @@ def test_to_in_all_its_forms() -> None:
     ):
         assert cast.dtype is tg.int64
         assert cast.tolist() == [1, 1]
-    for copied in (x.to(tg.float32, copy=True), x.to("cpu", tg.float32, False, True), x.to(x, False, True)):
+    for copied in (
+        x.to(tg.float32, copy=True),
+        x.to("cpu", tg.float32, False, True),
+        x.to(x, False, True),
+    ):
         assert copied is not x
         assert copied.tolist() == [1, 1]
     assert x.to("meta").device == tg.device("meta")

@@ -63,7 +63,11 @@ def test_limits_are_those_of_numpy() -> None:
         assert (ours.bits, ours.min, ours.max) == (theirs.bits, theirs.min, theirs.max)
     assert repr(tg.iinfo(tg.uint8)) == "iinfo(min=0, max=255, dtype=uint8)"
     assert tg.finfo().dtype == "float32"
-    for wrong in (lambda: tg.iinfo(tg.float32), lambda: tg.finfo(tg.int32), lambda: tg.iinfo(tg.bool)):
+    for wrong in (
+        lambda: tg.iinfo(tg.float32),
+        lambda: tg.finfo(tg.int32),
+        lambda: tg.iinfo(tg.bool),
+    ):
         with pytest.raises(TypeError):
             wrong()
 

@@ -32,7 +32,11 @@ def member(module: Any, name: str) -> Any:
 
 
 def destination(
-    *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False
+    *args: Any,
+    device: Any = None,
+    dtype: Any = None,
+    non_blocking: bool = False,
+    memory_format: Any = None,
 ) -> tuple[device_type | None, dtype_type | None]:
     """The device and dtype that the arguments of `to` name."""
     for a in args:

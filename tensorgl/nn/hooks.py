@@ -10,7 +10,7 @@ from tensorgl.autograd import no_grad
 from tensorgl.autograd.graph import Handle, MultiNode, Vjp, mode
 from tensorgl.tensor import Tensor
 
-__all__ = ["Hooks", "add_hook", "call_with_hooks"]
+__all__ = ["Hooks", "add_hook", "call_with_hooks", "find_pre_hook"]
 
 
 class Hooks:
@@ -31,6 +31,14 @@ def add_hook(hooks: OrderedDict[int, Any], hook: Any, prepend: bool) -> Handle:
     if prepend:
         hooks.move_to_end(handle.id, last=False)
     return handle
+
+
+def find_pre_hook(module: Any, kind: type, name: str) -> int | None:
+    """The id of the pre-forward hook of this class that is about the parameter `name`."""
+    for key, (hook, _) in module._hooks.forward_pre.items() if module._hooks else ():
+        if isinstance(hook, kind) and hook.name == name:
+            return key
+    return None
 
 
 def call_with_hooks(

@@ -151,12 +151,24 @@ def test_a_root_that_is_a_leaf() -> None:
     ("call", "error", "message"),
     [
         (lambda x: (x * 2).backward(), RuntimeError, "only for scalar outputs"),
-        (lambda x: x.detach().sum().backward(), RuntimeError, "element 0 of tensors does not require"),
-        (lambda x: (x * 2).backward(tg.ones(3)), RuntimeError, r"grad_output\[0\] has a shape of \[3\]"),
+        (
+            lambda x: x.detach().sum().backward(),
+            RuntimeError,
+            "element 0 of tensors does not require",
+        ),
+        (
+            lambda x: (x * 2).backward(tg.ones(3)),
+            RuntimeError,
+            r"grad_output\[0\] has a shape of \[3\]",
+        ),
         (lambda x: x.sum().backward(inputs=[]), RuntimeError, "cannot be empty"),
         (lambda x: tg.autograd.grad(x.sum(), []), RuntimeError, "cannot be empty"),
         (lambda x: tg.autograd.grad(x.sum(), tg.ones(1)), RuntimeError, "does not require grad"),
-        (lambda x: tg.autograd.grad(x.sum(), x, [None, None]), RuntimeError, "1 tensors and 2 grad"),
+        (
+            lambda x: tg.autograd.grad(x.sum(), x, [None, None]),
+            RuntimeError,
+            "1 tensors and 2 grad",
+        ),
     ],
 )
 def test_refusals(call: object, error: type[Exception], message: str) -> None:

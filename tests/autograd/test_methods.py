@@ -96,7 +96,10 @@ def test_bad_hooks() -> None:
     x = leaf(1.0)
     with x.register_hook(lambda g: 3), pytest.raises(TypeError, match="hook returned 'int'"):
         (x * 2).backward()
-    with x.register_hook(lambda g: tg.ones(3)), pytest.raises(RuntimeError, match="changed the size"):
+    with (
+        x.register_hook(lambda g: tg.ones(3)),
+        pytest.raises(RuntimeError, match="changed the size"),
+    ):
         (x * 2).backward()
     with pytest.raises(RuntimeError, match="doesn't require gradient"):
         tg.ones(1).register_hook(print)
@@ -113,6 +116,19 @@ def test_hooks_on_nodes() -> None:
     assert x.grad.tolist() == [80]
     ((inputs, outputs),) = calls
     assert (inputs[0].tolist(), inputs[1], outputs[0].tolist()) == ([4], None, [2])
+
+
+def test_the_order_of_hooks() -> None:
+    """A kept gradient is what tensor hooks made of it; a node's hooks come after, if it runs."""
+    x = leaf(1.0)
+    y = x * 2
+    y.retain_grad()
+    y.grad_fn.register_prehook(lambda g: (g[0] * 11,))
+    y.register_hook(lambda g: g * 5)
+    assert tg.autograd.grad(y * 3, y, retain_graph=True)[0].tolist() == [15]
+    assert y.grad.tolist() == [15]
+    (y * 3).backward()
+    assert x.grad.tolist() == [330]
 
 
 def test_after_accumulation() -> None:

@@ -14,7 +14,9 @@ from tensorgl.nn.utils import (
     clip_grad_value_,
     get_total_norm,
     parameters_to_vector,
+    remove_spectral_norm,
     remove_weight_norm,
+    spectral_norm,
     vector_to_parameters,
     weight_norm,
 )
@@ -117,6 +119,46 @@ def test_weight_norm_errors():
         weight_norm(m)
     with pytest.raises(ValueError, match="not found"):
         remove_weight_norm(m, "bias")
+
+
+# spectral norm
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value():
+    tg.manual_seed(0)
+    m = nn.Linear(3, 4)
+    x, largest = tg.randn(2, 3), np.linalg.norm(m.weight.detach().numpy(), 2)
+    expected = (x @ m.weight.t() / largest + m.bias).tolist()
+    spectral_norm(m, n_power_iterations=50)
+    assert sorted(m.state_dict()) == ["bias", "weight_orig", "weight_u", "weight_v"]
+    np.testing.assert_allclose(m(x).tolist(), expected, atol=1e-5)
+    u = m.weight_u.tolist()
+    m.eval()(x).sum().backward()
+    assert m.weight_u.tolist() == u
+    scale = (m.weight_orig.grad * m.weight_orig).sum()  # the result is indifferent to it
+    assert abs(scale.item()) < 1e-5
+    remove_spectral_norm(m)
+    assert sorted(m.state_dict()) == ["bias", "weight"]
+    np.testing.assert_allclose(m(x).tolist(), expected, atol=1e-5)
+
+
+def test_spectral_norm_may_run_twice_before_backward():
+    m = spectral_norm(nn.Linear(3, 4))
+    x = tg.randn(2, 3)
+    (m(x) + m(x)).sum().backward()
+    assert m.weight_orig.grad.isfinite().all()
+
+
+def test_spectral_norm_of_transposed_convolutions_has_its_outputs_in_dim_1():
+    m = spectral_norm(nn.ConvTranspose1d(2, 3, 4))
+    assert m.weight_u.shape == (3,)
+    assert m.weight_v.shape == (8,)
+    with pytest.raises(RuntimeError, match="Cannot register two"):
+        spectral_norm(m)
+    with pytest.raises(ValueError, match="to be positive"):
+        spectral_norm(nn.Linear(2, 2), n_power_iterations=0)
+    with pytest.raises(ValueError, match="not found"):
+        remove_spectral_norm(nn.Linear(2, 2))
 
 
 # sequences

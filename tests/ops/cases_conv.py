@@ -65,7 +65,9 @@ def max_places(x, kernel, stride, padding=0):
     places = patches(number, kernel, stride, padding, fill=-1)
     shape = (*values.shape[:-nd], int(np.prod(kernel)))
     best = values.reshape(shape).argmax(-1)[..., None]
-    return max_pool(x, kernel, stride, padding), np.take_along_axis(places.reshape(shape), best, -1)[..., 0]
+    return max_pool(x, kernel, stride, padding), np.take_along_axis(
+        places.reshape(shape), best, -1
+    )[..., 0]
 
 
 def avg_pool(x, kernel, stride, padding=0, count=None):
@@ -96,7 +98,7 @@ def adaptive(x, counts, reduce):
 def adaptive_places(x, counts):
     """Where the maxima lie; the values of `x` must be distinct."""
     top = adaptive(x, counts, np.max).reshape(-1, int(np.prod(counts)))
-    flat = x.reshape(len(top), -1)
+    flat = x.reshape(len(top), int(np.prod(x.shape[-len(counts) :])))
     places = np.array([[list(row).index(v) for v in t] for row, t in zip(flat, top, strict=True)])
     return places.reshape(*x.shape[: -len(counts)], *counts).astype(np.int64)
 
@@ -112,20 +114,21 @@ def unpool(x, places, size):
     return out.reshape(*lead, *size)
 
 
-def fold(x, size, kernel, stride, padding):
+def fold(x, size, kernel, stride, padding, dilation=1):
     n, depth, _ = x.shape
     channels = depth // (kernel[0] * kernel[1])
     out = np.zeros((n, channels, size[0] + 2 * padding, size[1] + 2 * padding))
-    tops = range(0, out.shape[2] - kernel[0] + 1, stride)
-    lefts = range(0, out.shape[3] - kernel[1] + 1, stride)
+    reach = [dilation * (k - 1) + 1 for k in kernel]
+    tops, lefts = (range(0, out.shape[2 + k] - reach[k] + 1, stride[k]) for k in (0, 1))
     for k, (i, j) in enumerate(itertools.product(tops, lefts)):
-        out[:, :, i : i + kernel[0], j : j + kernel[1]] += x[:, :, k].reshape(n, channels, *kernel)
+        window = out[:, :, i : i + reach[0] : dilation, j : j + reach[1] : dilation]
+        window += x[:, :, k].reshape(n, channels, *kernel)
     return out[:, :, padding : padding + size[0], padding : padding + size[1]]
 
 
 def unfold(x, kernel, stride, padding, dilation):
     w = np.moveaxis(patches(x, kernel, stride, padding, dilation), (-2, -1), (2, 3))
-    return w.reshape(len(x), x.shape[1] * kernel[0] * kernel[1], -1 if len(x) else w[0, 0, 0, 0].size)
+    return w.reshape(len(x), x.shape[1] * kernel[0] * kernel[1], w.shape[-2] * w.shape[-1])
 
 
 def resized(x, new, matrix):
@@ -235,9 +238,7 @@ def volume(x, grid):
 
 
 def affine(theta, size, align):
-    places = [
-        np.linspace(-1, 1, n) if align else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]
-    ]
+    places = [np.linspace(-1, 1, n) if align else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
     mesh = np.meshgrid(*places, indexing="ij")
     base = np.stack([*mesh[::-1], np.ones(size[2:])], -1)
     return np.einsum("...k,njk->n...j", base, theta)
@@ -316,6 +317,7 @@ CASES = [
     # patches
     case("nn.functional.unfold", IMAGE, (2, 3), kw={"stride": 2, "padding": 1, "dilation": 2}, oracle=lambda x, k: unfold(x, k, 2, 1, 2)),
     case("fold", F(2, 12, 6), (5, 6), (2, 3), kw={"stride": (3, 2), "padding": 1}, oracle=lambda x, s, k: fold(x, s, k, (3, 2), 1)),
+    case("fold", F(2, 8, 6), (5, 4), 2, kw={"dilation": 2}, oracle=lambda x, s, k: fold(x, s, (2, 2), (1, 1), 0, 2), note="dilated"),
     case("pixel_shuffle", F(2, 8, 3, 4), 2, oracle=lambda x, r: x.reshape(-1, 2, 2, 2, 3, 4).transpose(0, 1, 4, 2, 5, 3).reshape(-1, 2, 6, 8)),
     case("pixel_unshuffle", F(2, 2, 4, 6), 2, oracle=lambda x, r: x.reshape(-1, 2, 2, 2, 3, 2).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 8, 2, 3)),
     case("channel_shuffle", F(2, 6, 3, 2), 2, oracle=lambda x, g: x[:, [0, 3, 1, 4, 2, 5]]),
@@ -342,4 +344,4 @@ CASES = [
     case("grid_sample", F(1, 2, 3, 4, 2), F(1, 2, 2, 3, 3, low=-0.9, high=0.9), kw={"align_corners": True}, oracle=volume, note="trilinear", empty=False),
     case("affine_grid", F(2, 2, 3), (2, 1, 3, 4), kw={"align_corners": False}, oracle=lambda t, s: affine(t, s, False), empty=False),
     case("affine_grid", F(2, 3, 4), (2, 1, 2, 3, 4), kw={"align_corners": True}, oracle=lambda t, s: affine(t, s, True), empty=False, note="3d"),
-]
+]  # fmt: skip

@@ -73,9 +73,7 @@ def test_nested_and_several_results() -> None:
 @pytest.mark.parametrize("preserve", [True, False])
 def test_the_same_random_numbers(preserve: bool) -> None:
     x = tg.ones(1000, requires_grad=True)
-    y = checkpoint(
-        lambda t: t * tg.rand(1000), x, use_reentrant=False, preserve_rng_state=preserve
-    )
+    y = checkpoint(lambda t: t * tg.rand(1000), x, use_reentrant=False, preserve_rng_state=preserve)
     state = tg.default_generator.state
     y.sum().backward()
     assert (x.grad.tolist() == y.tolist()) is preserve

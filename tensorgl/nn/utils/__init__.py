@@ -8,6 +8,7 @@ from tensorgl.nn.utils.clip import (
     get_total_norm,
 )
 from tensorgl.nn.utils.convert import parameters_to_vector, vector_to_parameters
+from tensorgl.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from tensorgl.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
+    "spectral_norm",
     "vector_to_parameters",
     "weight_norm",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from tensorgl.nn.hooks import find_pre_hook
 from tensorgl.nn.module import Module
 from tensorgl.nn.parameter import Parameter
 from tensorgl.tensor import Tensor
@@ -37,15 +38,6 @@ class _WeightNorm:
         setattr(module, self.name, self.weight(module))
 
 
-def _installed(module: Module, name: str) -> int | None:
-    """The id of the hook that weight norm has for this parameter."""
-    hooks = module._hooks.forward_pre.items() if module._hooks else ()
-    for key, (hook, _) in hooks:
-        if isinstance(hook, _WeightNorm) and hook.name == name:
-            return key
-    return None
-
-
 def weight_norm(module: _M, name: str = "weight", dim: int | None = 0) -> _M:
     """Replace a parameter by `name_g`, its norms along `dim`, and `name_v`, its direction.
 
@@ -54,7 +46,7 @@ def weight_norm(module: _M, name: str = "weight", dim: int | None = 0) -> _M:
 
     Source: Salimans and Kingma, Weight normalization.
     """
-    if _installed(module, name) is not None:
+    if find_pre_hook(module, _WeightNorm, name) is not None:
         raise RuntimeError(f"Cannot register two weight_norm hooks on the same parameter {name}")
     hook = _WeightNorm(name, dim)
     weight = getattr(module, name)
@@ -72,7 +64,7 @@ def remove_weight_norm(module: _M, name: str = "weight") -> _M:
     Raises:
         ValueError: it has no weight norm.
     """
-    key = _installed(module, name)
+    key = find_pre_hook(module, _WeightNorm, name)
     if key is None:
         raise ValueError(f"weight_norm of '{name}' not found in {module}")
     assert module._hooks is not None
