@@ -49,7 +49,7 @@ from tensorgl.dtypes import (
     short,
     uint8,
 )
-from tensorgl.ops.activation import celu, celu_, selu, selu_
+from tensorgl.ops.activation import celu, selu
 from tensorgl.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_max_pool1d
 from tensorgl.ops.arithmetic import (
     abs,
@@ -132,7 +132,6 @@ from tensorgl.ops.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from tensorgl.ops.ctc import ctc_loss
 from tensorgl.ops.diagonals import (
     diag,
     diag_embed,
@@ -147,7 +146,6 @@ from tensorgl.ops.diagonals import (
 from tensorgl.ops.distance import cosine_similarity, pairwise_distance, pdist
 from tensorgl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
 from tensorgl.ops.einsum import einsum
-from tensorgl.ops.embedding import embedding, embedding_bag
 from tensorgl.ops.extremum import amax, amin, aminmax, argmax, argmin, max, min
 from tensorgl.ops.gathering import (
     argwhere,
@@ -212,13 +210,6 @@ from tensorgl.ops.linalg import (
     vdot,
 )
 from tensorgl.ops.linear import bilinear
-from tensorgl.ops.loss import binary_cross_entropy_with_logits, kl_div, poisson_nll_loss
-from tensorgl.ops.margin import (
-    cosine_embedding_loss,
-    hinge_embedding_loss,
-    margin_ranking_loss,
-    triplet_margin_loss,
-)
 from tensorgl.ops.math import (
     acos,
     acosh,
@@ -282,7 +273,7 @@ from tensorgl.ops.movement import (
     unsqueeze,
 )
 from tensorgl.ops.norm import dist, norm, renorm
-from tensorgl.ops.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from tensorgl.ops.normalization import group_norm, layer_norm, rms_norm
 from tensorgl.ops.older_linalg import (
     chain_matmul,
     cholesky,
@@ -303,16 +294,7 @@ from tensorgl.ops.patches import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from tensorgl.ops.pool import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from tensorgl.ops.quantile import kthvalue, median, mode, nanmedian, nanquantile, quantile
 from tensorgl.ops.rearranging import fliplr, flipud, repeat_interleave, roll, rot90, tile
-from tensorgl.ops.rectifier import (
-    hardshrink,
-    prelu,
-    relu,
-    relu_,
-    rrelu,
-    rrelu_,
-    threshold,
-    threshold_,
-)
+from tensorgl.ops.rectifier import hardshrink, prelu, relu, rrelu, rrelu_, threshold, threshold_
 from tensorgl.ops.reduction import (
     all,
     any,
@@ -478,10 +460,8 @@ __all__ = [
     "autograd",
     "avg_pool1d",
     "baddbmm",
-    "batch_norm",
     "bernoulli",
     "bilinear",
-    "binary_cross_entropy_with_logits",
     "bincount",
     "bitwise_and",
     "bitwise_left_shift",
@@ -502,7 +482,6 @@ __all__ = [
     "cdist",
     "ceil",
     "celu",
-    "celu_",
     "chain_matmul",
     "channel_shuffle",
     "cholesky",
@@ -528,12 +507,10 @@ __all__ = [
     "corrcoef",
     "cos",
     "cosh",
-    "cosine_embedding_loss",
     "cosine_similarity",
     "count_nonzero",
     "cov",
     "cross",
-    "ctc_loss",
     "cuda",
     "cummax",
     "cummin",
@@ -563,8 +540,6 @@ __all__ = [
     "dtype",
     "e",
     "einsum",
-    "embedding",
-    "embedding_bag",
     "empty",
     "empty_like",
     "enable_grad",
@@ -615,7 +590,6 @@ __all__ = [
     "half",
     "hardshrink",
     "heaviside",
-    "hinge_embedding_loss",
     "histc",
     "histogram",
     "hsplit",
@@ -632,7 +606,6 @@ __all__ = [
     "inference_mode",
     "initial_seed",
     "inner",
-    "instance_norm",
     "int",
     "int8",
     "int16",
@@ -652,7 +625,6 @@ __all__ = [
     "isneginf",
     "isposinf",
     "isreal",
-    "kl_div",
     "kron",
     "kthvalue",
     "layer_norm",
@@ -685,7 +657,6 @@ __all__ = [
     "long",
     "lt",
     "manual_seed",
-    "margin_ranking_loss",
     "masked_fill",
     "masked_scatter",
     "masked_select",
@@ -743,7 +714,6 @@ __all__ = [
     "pinverse",
     "pixel_shuffle",
     "pixel_unshuffle",
-    "poisson_nll_loss",
     "polygamma",
     "positive",
     "pow",
@@ -765,7 +735,6 @@ __all__ = [
     "ravel",
     "reciprocal",
     "relu",
-    "relu_",
     "remainder",
     "renorm",
     "repeat_interleave",
@@ -790,7 +759,6 @@ __all__ = [
     "select",
     "select_scatter",
     "selu",
-    "selu_",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
@@ -839,7 +807,6 @@ __all__ = [
     "trapz",
     "tril",
     "tril_indices",
-    "triplet_margin_loss",
     "triu",
     "triu_indices",
     "true_divide",

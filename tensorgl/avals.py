@@ -17,6 +17,9 @@ __all__ = ["Aval", "Size", "aval", "device"]
 _DEVICE_TYPES = ("cpu", "gl", "meta")
 
 
+_tuple: type[tuple[int, ...]] = tuple
+
+
 class Size(tuple[int, ...]):
     """A shape: a tuple of ints that also counts its elements."""
 
@@ -36,7 +39,7 @@ class Size(tuple[int, ...]):
     def __getitem__(self, key: slice) -> Size: ...
 
     def __getitem__(self, key: SupportsIndex | slice) -> int | Size:
-        item: Any = tuple.__getitem__(self, key)  # pyright: ignore[reportUnknownMemberType]
+        item = _tuple.__getitem__(self, key)
         return Size(item) if isinstance(key, slice) else item
 
     def __add__(self, other: tuple[int, ...]) -> Size:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -108,7 +111,7 @@ def aval(shape: tuple[int, ...], dtype: dtype, device: device | None) -> Aval:
     return known
 
 
-NUMBER = {
+NUMBER: dict[Any, Aval] = {
     bool: aval((), dtypes.weak_bool, None),
     int: aval((), dtypes.weak_int, None),
     float: aval((), dtypes.weak_float, None),

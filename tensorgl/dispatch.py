@@ -216,7 +216,9 @@ def _number(primitive: Primitive, position: int, x: Any) -> tuple[Any, Aval]:
 
 def calln(primitive: Primitive, inputs: Sequence[Any], params: tuple[Any, ...] = ()) -> Any:
     """Run a primitive of any number of operands; a tuple of tensors if it has several results."""
-    avals, handles, needs = [], [], False
+    avals: list[Aval] = []
+    handles: list[Any] = []
+    needs = False
     for k, x in enumerate(inputs):
         if isinstance(x, TensorBase):
             avals.append(x._aval)
@@ -308,7 +310,7 @@ def op(function: Any) -> Any:
     Its gradient is that of the primitives and ops it calls.
     """
     if isinstance(function, str):
-        return lambda f: registry.setdefault(function, f)
+        return functools.partial(registry.setdefault, function)
     return registry.setdefault(function.__name__, function)
 
 

@@ -142,7 +142,11 @@ def _replay(tensor: Any, view: Any) -> Any:
     return out
 
 
-@differentiable(base=lambda g, view, strides: _cleared(g, view, strides))
+def _clear(g: Any, view: Any, strides: Any) -> Any:
+    return _cleared(g, view, strides)
+
+
+@differentiable(base=_clear)
 def _cleared(base: Any, view: Any, strides: tuple[int, ...]) -> Any:
     """`base` with zeros in the elements that a view of memory with these strides shows."""
     order = sorted(range(len(strides)), key=lambda d: -strides[d])
@@ -160,7 +164,7 @@ _copy_slices = Vjp(
     ("base", "value", "view", "strides"),
     (),
     {
-        "base": lambda g, view, strides: _cleared(g, view, strides),
+        "base": _clear,
         "value": lambda g, view: _replay(g, view),
     },
 )

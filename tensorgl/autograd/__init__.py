@@ -1,18 +1,17 @@
 """Automatic differentiation: `backward`, `grad`, gradient modes, custom functions and checks.
 
-`engine` is the core and imports nothing of tensorgl; the other modules are written in tensors.
+`graph`, `engine` and `modes` import nothing of tensorgl; the other modules are written in tensors.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tensorgl.autograd.engine import (
-    backward,
+from tensorgl.autograd.engine import backward, grad
+from tensorgl.autograd.modes import (
     detect_anomaly,
     enable_grad,
-    grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
@@ -20,6 +19,11 @@ from tensorgl.autograd.engine import (
     set_detect_anomaly,
     set_grad_enabled,
 )
+
+if TYPE_CHECKING:  # __getattr__ imports them
+    from tensorgl.autograd import functional
+    from tensorgl.autograd.checks import gradcheck, gradgradcheck
+    from tensorgl.autograd.function import Function
 
 __all__ = [
     "Function",

@@ -13,8 +13,8 @@ from typing import Any
 
 from tensorgl import inplace
 from tensorgl.autograd import graph
-from tensorgl.autograd.engine import no_grad
 from tensorgl.autograd.graph import FREED, MultiNode, Node, Part, TensorBase, Vjp, mode
+from tensorgl.autograd.modes import no_grad
 from tensorgl.creation import zeros
 
 __all__ = ["Function", "FunctionContext", "once_differentiable"]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorgl.autograd import engine
+from tensorgl.autograd.modes import enable_grad
 from tensorgl.creation import eye, ones_like, zeros, zeros_like
 from tensorgl.ops.joining import stack
 from tensorgl.tensor import Tensor
@@ -115,7 +116,7 @@ def _vector(v: Any, like: Any, what: str) -> tuple[Tensor, ...]:
     return vectors
 
 
-@engine.enable_grad()
+@enable_grad()
 def jacobian(
     func: Function,
     inputs: Tensors,
@@ -187,7 +188,7 @@ def _scalar(func: Function, name: str) -> Function:
     return call
 
 
-@engine.enable_grad()
+@enable_grad()
 def hessian(
     func: Function,
     inputs: Tensors,
@@ -209,7 +210,7 @@ def hessian(
     return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
 
 
-@engine.enable_grad()
+@enable_grad()
 def vjp(
     func: Function,
     inputs: Tensors,
@@ -227,7 +228,7 @@ def vjp(
     return _finished(result, create_graph), _finished(_like(inputs, product), create_graph)
 
 
-@engine.enable_grad()
+@enable_grad()
 def jvp(
     func: Function,
     inputs: Tensors,
@@ -249,7 +250,7 @@ def jvp(
     return _finished(result, create_graph), _finished(_like(result, product), create_graph)
 
 
-@engine.enable_grad()
+@enable_grad()
 def vhp(
     func: Function,
     inputs: Tensors,

@@ -186,7 +186,7 @@ class Node:
         self._aval = aval
         self.seq = _next_sequence()
         self.hooks: Any = None
-        self.versions = None
+        self.versions: tuple[int, ...] | None = None
         for t in saved:  # most tensors are never written to, and have no Memory
             if isinstance(t, TensorBase) and t._memory is not None:
                 self.versions = tuple(

@@ -36,7 +36,8 @@ class MetaBackend(Backend):
         pass
 
     def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
-        strides, step = [], 1
+        strides: list[int] = []
+        step = 1
         for n in reversed(aval.shape):
             strides.append(step)
             step *= max(n, 1)

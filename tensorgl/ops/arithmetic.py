@@ -194,7 +194,7 @@ def pow(input: Tensor, exponent: Tensor) -> Tensor:
 
 def _pow_input(g: Tensor, input: Tensor, exponent: Tensor) -> Tensor:
     if isinstance(exponent, TensorBase):
-        return where(eq(exponent, 0), 0, g * (exponent * pow(input, exponent - 1)))
+        return where(eq(exponent, 0), 0, g * (exponent * pow(input, sub(exponent, 1))))
     if exponent == 0:
         return flat(g)
     return g * (exponent * (input if exponent == 2 else pow(input, exponent - 1)))
@@ -363,7 +363,7 @@ def _lerp(input: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         near = weight < 0.5
         return input + span * weight if near else end - span * (1 - weight)
     # From the nearer end, so that weight 1 gives `end` exactly.
-    return where(lt(abs(weight), 0.5), input + span * weight, end - span * (1 - weight))
+    return where(lt(abs(weight), 0.5), input + span * weight, end - span * rsub(weight, 1))
 
 
 @op

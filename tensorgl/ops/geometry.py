@@ -66,8 +66,10 @@ def pool_geometry(
         RuntimeError: the sizes do not fit the dims, the input or each other.
     """
     kernel = each_dim(name, "kernel_size", kernel_size, nd, 1)
-    given = stride is not None and (isinstance(stride, int) or len(stride) > 0)
-    strides = each_dim(name, "stride", stride, nd, 1) if given else kernel
+    if stride is None or (isinstance(stride, Sequence) and not stride):
+        strides = kernel
+    else:
+        strides = each_dim(name, "stride", stride, nd, 1)
     pads = each_dim(name, "padding", padding, nd, 0)
     dilations = each_dim(name, "dilation", dilation, nd, 1)
     check_dims(name, input, nd)

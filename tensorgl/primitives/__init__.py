@@ -5,7 +5,7 @@ is closed under differentiation: the gradient of each, in `ops`, is written in o
 """
 
 from tensorgl.primitives.contraction import *
-from tensorgl.primitives.core import TABLE, Primitive, Result
+from tensorgl.primitives.core import *
 from tensorgl.primitives.elementwise import *
 from tensorgl.primitives.indexing import *
 from tensorgl.primitives.linalg import *

@@ -25,7 +25,7 @@ class Result(NamedTuple):
 
     shape: Any
     dtype: Any
-    compute: Any = None
+    compute: dtypes.dtype | tuple[dtypes.dtype | None, ...] | None = None
 
 
 class Primitive:

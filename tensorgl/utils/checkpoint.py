@@ -11,6 +11,7 @@ from typing import Any
 
 from tensorgl.autograd import engine, graph
 from tensorgl.autograd.graph import FREED, MultiNode, Node, Part, TensorBase, Vjp, mode
+from tensorgl.autograd.modes import enable_grad
 from tensorgl.random import default_generator
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -62,7 +63,7 @@ def checkpoint(
 
 
 def _again(function: Any, args: Any, kwargs: Any, context: Any, state: Any) -> tuple[Any, ...]:
-    with engine.enable_grad(), context, _generator_at(state):
+    with enable_grad(), context, _generator_at(state):
         result = function(*args, **kwargs)
     return result if isinstance(result, tuple) else (result,)
 

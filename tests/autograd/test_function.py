@@ -109,7 +109,7 @@ def test_several_results() -> None:
     assert (index.item(), text, index.requires_grad) == (1, "text", False)
     a.sum().backward()
     assert x.grad.tolist() == [2, 2]
-    ga, gb, gi, gt = Pair.seen
+    _, gb, gi, gt = Pair.seen
     assert (gb.tolist(), gi.tolist(), gt) == ([0, 0], 0, None)
     a, b, *_ = Pair.apply(x, False)
     a.sum().backward()

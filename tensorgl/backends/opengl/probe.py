@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["OpenGL", "probe"]
 
@@ -37,7 +38,8 @@ def probe() -> OpenGL:
         raise RuntimeError(f"moderngl is not installed ({error}); run: pip install moderngl") from None
     context = None
     failures: list[str] = []
-    for options in ({"backend": "egl"}, {}):
+    attempts: tuple[dict[str, Any], ...] = ({"backend": "egl"}, {})
+    for options in attempts:
         try:
             context = moderngl.create_standalone_context(require=330, **options)
             break

@@ -274,11 +274,10 @@ class OneCycleLR(LRScheduler):
             raise ValueError(
                 f"Tried to step {t} times. The specified number of total steps is {self.total_steps}"
             )
-        begin = 0.0
-        for k, (end, *names) in enumerate(self._phases):  # noqa: B007
-            if t <= end or k == len(self._phases) - 1:
-                break
-            begin = end
+        phases = self._phases
+        k = next((k for k, phase in enumerate(phases) if t <= phase[0]), len(phases) - 1)
+        begin = phases[k - 1][0] if k else 0.0
+        end, *names = phases[k]
         part = (t - begin) / (end - begin)
         rates = []
         for group in self.optimizer.param_groups:
