@@ -17,7 +17,7 @@ __all__ = ["Aval", "Size", "aval", "device"]
 _DEVICE_TYPES = ("cpu", "gl", "meta")
 
 
-_tuple: type[tuple[int, ...]] = tuple
+_tuple: Any = tuple  # a type checker would not know its items
 
 
 class Size(tuple[int, ...]):

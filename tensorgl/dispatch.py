@@ -6,6 +6,9 @@ at that time must not cost anything later: a repeated call is one dictionary hit
 tensor and, if it is recorded, one node.
 """
 
+# The core is several modules of one design: they see each other's underscored state.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import functools

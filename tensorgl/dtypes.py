@@ -109,7 +109,7 @@ def get_default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Make `d`, a floating-point dtype, the dtype of new floating-point tensors."""
     global _default
-    if not isinstance(d, dtype) or not d.is_floating_point:
+    if not isinstance(d, dtype) or not d.is_floating_point:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"only floating-point types are supported as the default type, given {d!r}")
     _default = d
     for forget in on_default_change:

@@ -5,6 +5,9 @@ memory get the history that the written values have. Views remember their recipe
 theirs can be worked out anew.
 """
 
+# The core is several modules of one design: they see each other's underscored state.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -110,7 +113,7 @@ def become(target: Any, view: Any) -> Any:
         back = (p.reshape, (target._aval.shape,), (), None, True)
         if view._view[0] is p.permute:
             order = view._view[1][0]
-            back = (p.permute, (tuple(map(order.index, range(len(order)))),), (), None, True)
+            back = (p.permute, (tuple(order.index(d) for d in range(len(order))),), (), None, True)
         for reference in target._memory.views:
             other = reference()
             if other is not None and other._base is target and other is not view:
@@ -126,7 +129,11 @@ def _after(first: Any, view: Any) -> Any:
     return primitive, params, numbers, before, recording
 
 
-_identity = Vjp("copy", ("input",), (), {"input": lambda g: g})
+def _through(g: Any) -> Any:
+    return g
+
+
+_identity = Vjp("copy", ("input",), (), {"input": _through})
 _overwritten = Vjp("overwritten", (), (), {})
 
 
@@ -165,6 +172,6 @@ _copy_slices = Vjp(
     (),
     {
         "base": _clear,
-        "value": lambda g, view: _replay(g, view),
+        "value": _replay,
     },
 )

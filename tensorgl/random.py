@@ -6,7 +6,8 @@ exact as the backend's own function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import abc
+from collections.abc import Sequence
 from contextlib import contextmanager
 from math import log1p, pi
 from typing import Any
@@ -72,7 +73,7 @@ def set_rng_state(new_state: Tensor) -> None:
 
 
 @contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True, **options: Any) -> Iterator[None]:
+def fork_rng(devices: Any = None, enabled: bool = True, **options: Any) -> abc.Generator[None]:
     """Put the state of the default generator back at the end; `devices` are accepted and ignored."""
     state = default_generator.state
     try:

@@ -6,7 +6,7 @@ import os
 # each other. Must be set before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 # Machines differ in speed, and no test asserts a time.
 settings.register_profile("tensorgl", deadline=None, print_blob=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 from math import erf, erfc, exp, sqrt
 
@@ -255,6 +257,12 @@ def test_generators_are_independent() -> None:
     with pytest.raises(ValueError, match="expected a seed"):
         g.manual_seed(1 << 64)
     assert g.seed() == g.initial_seed()
+
+
+def test_each_process_starts_from_another_seed() -> None:
+    command = [sys.executable, "-c", "import tensorgl; print(tensorgl.initial_seed())"]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[0].stdout != runs[1].stdout
 
 
 def test_threads_never_get_the_same_numbers() -> None:

@@ -4,6 +4,9 @@ Nodes run in the reverse of the order in which they were recorded, from a heap, 
 any length needs no recursion. This module knows tensors only by the graph state they carry.
 """
 
+# The core is several modules of one design: they see each other's underscored state.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -17,12 +17,12 @@ from tensorgl.autograd.graph import FREED, MultiNode, Node, Part, TensorBase, Vj
 from tensorgl.autograd.modes import no_grad
 from tensorgl.creation import zeros
 
-__all__ = ["Function", "FunctionContext", "once_differentiable"]
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
 Tensor = Any
 
 
-class FunctionContext:
+class FunctionCtx:
     """What `forward` leaves for `backward`: saved tensors, and any attribute that is set on it.
 
     Attributes:
@@ -104,7 +104,7 @@ class FunctionNode(MultiNode):
 
     __slots__ = ("avals", "context", "function", "takes")
 
-    def __init__(self, function: type[Function], context: FunctionContext, inputs: Any) -> None:
+    def __init__(self, function: type[Function], context: FunctionCtx, inputs: Any) -> None:
         edges = tuple((x._node or x) if _requires_grad(x) else None for x in inputs)
         super().__init__(_call, edges, (), (), None)
         self.outs: list[Any] = []
@@ -173,12 +173,12 @@ class Function:
         )
 
     @staticmethod
-    def setup_context(ctx: FunctionContext, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
         """Save what `backward` needs, where `forward` does not take the context."""
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
-    def backward(ctx: FunctionContext, *grad_outputs: Any) -> Any:
+    def backward(ctx: FunctionCtx, *grad_outputs: Any) -> Any:
         """A gradient for each argument of `forward`, from one for each output."""
         raise NotImplementedError(
             "You must implement the backward method for your custom autograd.Function to use it with "
@@ -198,7 +198,7 @@ class Function:
         separate = cls.setup_context is not Function.setup_context
         if kwargs:
             args = _positional(cls, separate, args, kwargs)
-        context = FunctionContext(args)
+        context = FunctionCtx(args)
         with no_grad():
             if separate:
                 result = cls.forward(*args)
@@ -219,7 +219,7 @@ def _positional(cls: type[Function], separate: bool, args: Any, kwargs: Any) -> 
 
 
 def _connected(
-    cls: type[Function], context: FunctionContext, inputs: tuple[Any, ...], outputs: tuple[Any, ...]
+    cls: type[Function], context: FunctionCtx, inputs: tuple[Any, ...], outputs: tuple[Any, ...]
 ) -> tuple[Any, ...]:
     """The outputs with this call as their history."""
     node = None
@@ -228,7 +228,6 @@ def _connected(
         node.count = len(outputs)
         node.avals = tuple(x._aval if isinstance(x, TensorBase) else None for x in outputs)
     connected: list[Any] = []
-    out: Any
     for index, out in enumerate(outputs):
         if isinstance(out, TensorBase):
             part = None
@@ -238,13 +237,18 @@ def _connected(
             if _is_in(out, context._dirty):
                 _rewrite(out, part)
             else:
-                out = out.detach() if _is_in(out, inputs) else out
+                out = _apart(out, inputs)
                 out._node, out._requires_grad = part, part is not None
         connected.append(out)
     if node is not None:
         context._saved = [_packed(t, tuple(connected)) for t in context._to_save]
     context._to_save = ()
     return tuple(connected)
+
+
+def _apart(out: Any, inputs: tuple[Any, ...]) -> Any:
+    """`out`; if it is an input, which keeps its own history, another tensor of its values."""
+    return out.detach() if _is_in(out, inputs) else out
 
 
 def _rewrite(out: Any, part: Part | None) -> None:
@@ -264,7 +268,7 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a `backward` that is not written in ops: to differentiate it again then raises."""
 
     @functools.wraps(function)
-    def wrapper(ctx: FunctionContext, *grads: Any) -> Any:
+    def wrapper(ctx: FunctionCtx, *grads: Any) -> Any:
         with no_grad():
             result = function(ctx, *grads)
         wanted = [g for g in grads if _requires_grad(g)]

@@ -7,6 +7,9 @@ that it made, so reference counting frees a graph as soon as nobody looks at it.
 This module imports nothing of tensorgl.
 """
 
+# The core is several modules of one design: they see each other's underscored state.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import threading
@@ -186,7 +189,7 @@ class Node:
         self._aval = aval
         self.seq = _next_sequence()
         self.hooks: Any = None
-        self.versions: tuple[int, ...] | None = None
+        self.versions: Any = None
         for t in saved:  # most tensors are never written to, and have no Memory
             if isinstance(t, TensorBase) and t._memory is not None:
                 self.versions = tuple(
@@ -271,7 +274,7 @@ class Node:
             return self.params[-wanted - 1]
         value = self.saved[wanted]
         if isinstance(value, TensorBase) and value._memory is not None:
-            expected = self.versions[wanted] if self.versions else 0
+            expected: int = self.versions[wanted] if self.versions else 0
             check_version(value._aval, value._memory, expected)
         return value
 

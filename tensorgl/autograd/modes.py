@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from tensorgl.autograd.graph import mode
@@ -55,7 +55,7 @@ class _ModeContext:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Any:
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
                 with self._again():
                     inner = function(*args, **kwargs)
                 value: Any = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorgl import primitives as p
-from tensorgl.autograd.engine import no_grad
+from tensorgl.autograd.modes import no_grad
 from tensorgl.dispatch import (
     call2,
     calln,

@@ -214,10 +214,10 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     columns = [theta.new_ones(places)]
     for dim, n in enumerate(places):
         number = call1(p.cast, positions(n, theta.device), (theta.dtype,))
-        if align:  # a single place is in the middle
-            centre = number * (2 / (n - 1)) - 1 if n > 1 else number
-        else:
-            centre = (2 * number + 1) / n - 1
+        steps = max(n - 1, 1) if align else n
+        centre = (2 * number + (0 if align else 1)) / steps - 1
+        if align and n == 1:  # a single place is in the middle
+            centre = number
         centre = reshape(centre, (-1, *(1,) * (nd - 1 - dim)))
         columns.insert(0, expand(centre, places))  # the last dim is x
     base = reshape(stack(columns, -1), (prod(places), nd + 1))

@@ -275,7 +275,7 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
-    var: Tensor | float,
+    var: Tensor,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
@@ -285,7 +285,8 @@ def gaussian_nll_loss(
     Args:
         input: means.
         target: what was observed.
-        var: of input's shape; or with size 1 in one dim, or without the last dim, to be shared.
+        var: of input's shape; or with size 1 in one dim, or without the last dim, or a float, to be
+            shared.
         full: add the constant `log(2 pi) / 2`.
         eps: the least variance; where it acts, the gradient is that of the clamped value.
         reduction: "mean", "sum" or "none".

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from tensorgl import primitives as p
-from tensorgl.autograd.engine import no_grad
+from tensorgl.autograd.modes import no_grad
 from tensorgl.dispatch import call2, differentiable, op
 from tensorgl.dtypes import finfo
 from tensorgl.inplace import inplace

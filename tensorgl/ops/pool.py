@@ -169,7 +169,12 @@ def max_pool3d_with_indices(
 
 
 def _max_pool(
-    name: str, nd: int, input: Tensor, sizes: Any, ceil_mode: bool, return_indices: bool
+    name: str,
+    nd: int,
+    input: Tensor,
+    sizes: tuple[Sizes, Sizes | None, Sizes, Sizes],
+    ceil_mode: bool,
+    return_indices: bool,
 ) -> Any:
     if input.dtype is bool_:
         raise NotImplementedError(f"{name}: not implemented for 'Bool'; cast with .float()")

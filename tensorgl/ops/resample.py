@@ -18,7 +18,7 @@ from tensorgl.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d,
 from tensorgl.ops.comparison import where
 from tensorgl.ops.gathering import index_select
 from tensorgl.ops.geometry import Shape
-from tensorgl.ops.movement import expand, reshape
+from tensorgl.ops.movement import clone, expand, reshape
 from tensorgl.ops.rounding import clamp, clamp_max, clamp_min, floor, trunc
 from tensorgl.ops.support import float_only, positions
 
@@ -73,7 +73,7 @@ def interpolate(
     for dim, (n, m, ratio) in enumerate(zip(old, new, ratios, strict=True)):
         if align_corners:
             ratio = (n - 1) / (m - 1) if m > 1 else 0.0
-        if n == m and (ratio == 1 or mode != "bicubic"):  # as PyTorch, whatever the ratio
+        if n == m and (ratio == 1 or mode != "bicubic" or antialias):  # as PyTorch does
             continue
         number = call1(p.cast, positions(m, out.device), (out.dtype,))
         if antialias:
@@ -158,10 +158,14 @@ def _nearest(input: Tensor, old: Shape, new: Shape, ratios: list[float], shift: 
 
 def _repeated(input: Tensor, old: Shape, new: Shape) -> Tensor:
     """Every element as often as the new sizes are multiples of the old ones."""
-    lead = tuple(input.shape[:2])
-    apart = [k for n in old for k in (n, 1)]
-    repeated = [k for n, m in zip(old, new, strict=True) for k in (n, m // n)]
-    return reshape(expand(reshape(input, (*lead, *apart)), (*lead, *repeated)), (*lead, *new))
+    out = input
+    for k in reversed(range(len(old))):  # the last dim, whose copies are slow, while there are few
+        n, m = old[k], new[k]
+        lead, after = tuple(out.shape[: 2 + k]), tuple(out.shape[3 + k :])
+        if m != n:
+            apart = reshape(out, (*lead, n, 1, *after))
+            out = reshape(expand(apart, (*lead, n, m // n, *after)), (*lead, m, *after))
+    return clone(input) if out is input else out
 
 
 def _index(place: Tensor, n: int) -> Tensor:

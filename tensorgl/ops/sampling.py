@@ -98,7 +98,8 @@ class Generator:
 
 
 default_generator = Generator()
-"""The generator of every call that is not given one."""
+"""The generator of every call that is not given one; each process starts it from another seed."""
+default_generator.seed()
 
 
 def _draw(

@@ -7,8 +7,8 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call1, op, source
-from tensorgl.inplace import inplace
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.inplace import inplace
 from tensorgl.ops.movement import clone, expand
 
 __all__ = ["fill"]

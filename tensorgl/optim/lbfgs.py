@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from math import inf, isfinite, sqrt
 from typing import Any
 
-from tensorgl.autograd.engine import enable_grad, no_grad
+from tensorgl.autograd.modes import enable_grad, no_grad
 from tensorgl.ops.joining import cat
 from tensorgl.optim.optimizer import Optimizer, check
 from tensorgl.tensor import Tensor

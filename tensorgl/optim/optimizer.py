@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tensorgl.autograd.engine import enable_grad, no_grad
 from tensorgl.autograd.graph import Handle
+from tensorgl.autograd.modes import enable_grad, no_grad
 from tensorgl.tensor import Tensor
 
 __all__ = ["Optimizer", "check"]

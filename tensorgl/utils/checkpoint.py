@@ -5,7 +5,7 @@ Source: Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -69,7 +69,7 @@ def _again(function: Any, args: Any, kwargs: Any, context: Any, state: Any) -> t
 
 
 @contextmanager
-def _generator_at(state: Any) -> Iterator[None]:
+def _generator_at(state: Any) -> Generator[None]:
     """The default generator at an earlier state, and back; None leaves it alone."""
     now = default_generator.state
     if state is not None:

@@ -15,26 +15,42 @@ import numpy as np
 
 from tensorgl.avals import Aval
 from tensorgl.backends.base import Backend, Handle, unsupported
-# Imported to register their kernels.
 from tensorgl.backends.numpy import (
-    contraction as contraction,
-    conv as conv,
-    elementwise as elementwise,
-    indexing as indexing,
-    linalg as linalg,
-    movement as movement,
-    pooling as pooling,
-    random as random,
-    reduction as reduction,
-    scan as scan,
-    sorting as sorting,
-    source as source,
-    special as special,
+    contraction,
+    conv,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    pooling,
+    random,
+    reduction,
+    scan,
+    sorting,
+    source,
+    special,
 )
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
 from tensorgl.primitives import Primitive
 
 __all__ = ["NumpyBackend", "create"]
+
+_FAMILIES = (
+    contraction,
+    conv,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    pooling,
+    random,
+    reduction,
+    scan,
+    sorting,
+    source,
+    special,
+)
+"""Importing them registered their kernels."""
 
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tensorgl\.")
 

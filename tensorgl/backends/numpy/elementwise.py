@@ -190,7 +190,9 @@ def fresh(function: Binary) -> Binary:
         if out.dtype.itemsize == 2:
             one = np.ones((), np.float32)
             return lambda x: (
-                function(np.atleast_1d(x.astype(np.float32)), one).astype(np.float16).reshape(x.shape)
+                function(np.atleast_1d(x.astype(np.float32)), one)
+                .astype(np.float16)
+                .reshape(x.shape)
             )
         one = np.ones((), NUMPY_DTYPE[out.dtype])
         if out.ndim == 0:

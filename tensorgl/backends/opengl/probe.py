@@ -35,7 +35,9 @@ def probe() -> OpenGL:
     try:
         import moderngl
     except ImportError as error:
-        raise RuntimeError(f"moderngl is not installed ({error}); run: pip install moderngl") from None
+        raise RuntimeError(
+            f"moderngl is not installed ({error}); run: pip install moderngl"
+        ) from None
     context = None
     failures: list[str] = []
     attempts: tuple[dict[str, Any], ...] = ({"backend": "egl"}, {})
