@@ -54,6 +54,7 @@ class device:
     type: str
 
     def __new__(cls, type: str | device = "cpu", index: int | None = None) -> device:
+        """The one device of this type."""
         if isinstance(type, device):
             return type
         name, _, number = str(type).partition(":")

@@ -81,8 +81,8 @@ class Operators:
     __lshift__, __rlshift__ = _operator(p.bitwise_left_shift), _reflected(p.bitwise_left_shift)
     __rshift__, __rrshift__ = _operator(p.bitwise_right_shift), _reflected(p.bitwise_right_shift)
 
-    __eq__ = _operator(p.eq)  # type: ignore[assignment]
-    __ne__ = _operator(p.ne)  # type: ignore[assignment]
+    __eq__ = _operator(p.eq)
+    __ne__ = _operator(p.ne)
     __lt__, __gt__ = _operator(p.lt), _reflected(p.lt)
     __le__, __ge__ = _operator(p.le), _reflected(p.le)
     __hash__ = object.__hash__

@@ -27,12 +27,13 @@ from tensorgl.files import write_atomically
 from tensorgl.tensor import Tensor
 from tensorgl.values import from_numpy
 
+_library: Any
 try:
     import safetensors.numpy
 
     _library = safetensors
 except ImportError:
-    _library = None  # type: ignore[assignment]
+    _library = None
 
 __all__ = ["load", "load_file", "read_metadata", "save", "save_file"]
 

@@ -64,7 +64,7 @@ class Tensor(Operators, ConversionMethods):
     @property
     def device(self) -> device:
         """Where the memory is."""
-        return self._aval.device  # type: ignore[return-value]
+        return self._aval.device
 
     @property
     def ndim(self) -> int:

@@ -6,8 +6,17 @@ import os
 # each other. Must be set before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
+
+import tensorgl as tg
 
 # Machines differ in speed, and no test asserts a time.
 settings.register_profile("tensorgl", deadline=None, print_blob=True)
 settings.load_profile("tensorgl")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Every test draws the same random numbers each time, alone or with others."""
+    tg.manual_seed(0)

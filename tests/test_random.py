@@ -166,7 +166,8 @@ def test_randperm() -> None:
     for n in (0, 1, 1000):
         assert sorted(tg.randperm(n).tolist()) == list(range(n))
     assert tg.randperm(5, dtype=tg.int32).dtype is tg.int32
-    firsts = np.bincount([tg.randperm(3)[0].item() for _ in range(600)], minlength=3)
+    g = generator(1)
+    firsts = np.bincount([tg.randperm(3, generator=g)[0].item() for _ in range(600)], minlength=3)
     assert (firsts > 140).all()
 
 
@@ -184,7 +185,8 @@ def test_multinomial() -> None:
 
 
 def test_first_without_replacement_has_the_weights() -> None:
-    firsts = [tg.multinomial(tg.tensor([1.0, 3.0]), 2)[0].item() for _ in range(2000)]
+    g, weights = generator(1), tg.tensor([1.0, 3.0])
+    firsts = [tg.multinomial(weights, 2, generator=g)[0].item() for _ in range(2000)]
     assert abs(sum(firsts) - 1500) < 80
 
 

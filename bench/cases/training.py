@@ -76,7 +76,7 @@ def gpt(lib: Any) -> Callable[[], object]:
     lib.manual_seed(0)
     vocabulary, width, heads, context, batch = 65, 128, 4, 64, 32
 
-    class Block(nn.Module):  # type: ignore[misc,name-defined]
+    class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -95,7 +95,7 @@ def gpt(lib: Any) -> Callable[[], object]:
             x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
             return x + self.mlp(self.norm2(x))
 
-    class GPT(nn.Module):  # type: ignore[misc,name-defined]
+    class GPT(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.tokens = nn.Embedding(vocabulary, width)

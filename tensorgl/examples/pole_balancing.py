@@ -76,13 +76,12 @@ def main() -> None:
         for t in reversed(range(len(standing))):
             ahead = standing[t] * (1 + DISCOUNT * ahead)
             returns[t] = ahead
-        target, mask = tg.from_numpy(returns), tg.from_numpy(standing.astype(np.float32))
+        target, mask = tg.from_numpy(returns), tg.from_numpy(standing).float()
         expected = value(states).squeeze(2)
         advantage = (target - expected.detach()) * mask
         advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)
-        surprise = F.binary_cross_entropy_with_logits(
-            policy(states).squeeze(2), pushes, reduction="none"
-        )
+        logits = policy(states).squeeze(2)
+        surprise = F.binary_cross_entropy_with_logits(logits, pushes, reduction="none")
         errors = surprise * advantage + 0.001 * (expected - target).square() * mask
         loss = errors.sum() / mask.sum()
         optimizer.zero_grad()
@@ -91,10 +90,9 @@ def main() -> None:
         lengths.append(standing.sum(0).mean())
         bar.set_postfix(steps=lengths[-1])
     print(f"steps at first: {np.mean(lengths[:5]):.0f}; at last: {np.mean(lengths[-5:]):.0f}")
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(lengths)
-    axes.set(xlabel="round", ylabel="steps until the pole falls", ylim=(0, LIMIT + 5))
-    figure.savefig(options.out / "pole-balancing.png", dpi=120)
+    plt.plot(lengths)
+    plt.title("steps until the pole falls, by round")
+    plt.savefig(options.out / "pole-balancing.png", dpi=120)
     print(f"picture: {options.out / 'pole-balancing.png'}")
 
 

@@ -143,7 +143,7 @@ def norm(
             f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
         )
     if isinstance(ord, str) or len(dims) == 2:
-        return matrix_norm(A, ord, dims, keepdim, dtype=dtype)  # type: ignore[arg-type]
+        return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
     return vector_norm(A, ord, dims, keepdim, dtype=dtype)
 
 

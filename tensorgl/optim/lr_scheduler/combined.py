@@ -49,7 +49,7 @@ class SequentialLR(LRScheduler):
         scheduler._advance(scheduler.last_epoch + 1)
         self._last_lr = scheduler.get_last_lr()
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Go to the next epoch."""
         self.last_epoch += 1
         k = bisect_right(self.milestones, self.last_epoch)
@@ -87,7 +87,7 @@ class ChainedScheduler(LRScheduler):
         self.schedulers, self.optimizer = list(schedulers), optimizer
         self._last_lr = self.lrs
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Go to the next epoch."""
         for s in self.schedulers:
             s.step()
