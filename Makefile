@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check bench clean
 
 demo: $(VENV)/examples.stamp
-	@$(BIN)/tensorgl run -m tensorgl.examples.digits_cnn
+	@$(BIN)/tensorgl run tensorgl/examples/digits_cnn.py
 
 test: $(VENV)/dev.stamp
 	@.ci/setup system libegl1 libgl1-mesa-dri

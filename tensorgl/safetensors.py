@@ -29,7 +29,7 @@ from tensorgl.values import from_numpy
 
 _library: Any
 try:
-    import safetensors.numpy
+    import safetensors
 
     _library = safetensors
 except ImportError:
