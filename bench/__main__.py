@@ -7,14 +7,14 @@ import importlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .cases import CASES
-from .timing import Timing, interleaved, peak_memory
+from .timing import Timing, interleaved
+from .worker import Worker, serve
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -29,11 +29,6 @@ def _machine() -> dict[str, object]:
     return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
-def _memory_in_fresh_process(library: str, case: str) -> int:
-    command = [sys.executable, "-m", __package__ or "bench", "memory", library, case]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def _text(t: Timing) -> str:
     value = t.median
     unit, scale = ("us", 1e6) if value < 1e-3 else ("ms", 1e3)
@@ -46,8 +41,8 @@ def _report(names: list[str], libraries: list[str], budget: float) -> list[dict[
     print(f"{'case':<{width}}" + "".join(f"{n:>18}" for n in libraries) + "     ratio   bar")
     for name in names:
         case = CASES[name]
-        functions = {n: case.build(importlib.import_module(n)) for n in libraries}
-        timings = interleaved(functions, budget)
+        workers = {n: Worker(__package__ or "bench", n, name) for n in libraries}
+        timings = interleaved(workers, budget, pause=0.05 if len(workers) > 1 else 0.0)
         row: dict[str, Any] = {"case": name}
         row |= {n: {"median_s": t.median, "spread": t.spread} for n, t in timings.items()}
         ours = timings["tensorgl"].median
@@ -64,12 +59,12 @@ def _report(names: list[str], libraries: list[str], budget: float) -> list[dict[
             line += f"   {'met' if bar else 'MISSED'} (at most {case.absolute * 1e6:g} us)"
         print(line, flush=True)
         if case.memory and sys.platform == "linux":
-            peaks = {n: _memory_in_fresh_process(n, name) for n in libraries}
+            peaks = {n: worker.peak_memory() for n, worker in workers.items()}
             row["peak_bytes"] = peaks
-            print(
-                f"{'  peak memory':<{width}}"
-                + "".join(f"{p / 2**20:>14.1f} MiB" for p in peaks.values())
-            )
+            text = "".join(f"{p / 2**20:>14.1f} MiB" for p in peaks.values())
+            print(f"{'  peak memory':<{width}}{text}", flush=True)
+        for worker in workers.values():
+            worker.close()
         rows.append(row)
     return rows
 
@@ -85,12 +80,12 @@ def main() -> int:
         command.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
         if name == "compare":
             command.add_argument("--peer", default="torch", choices=["torch"])
-    memory = commands.add_parser("memory", help="print the peak memory of one case, in bytes")
-    memory.add_argument("library", choices=["tensorgl", "torch"])
-    memory.add_argument("case", choices=list(CASES))
+    worker = commands.add_parser("worker", help="what the others start for each library and case")
+    worker.add_argument("library", choices=["tensorgl", "torch"])
+    worker.add_argument("case", choices=list(CASES))
     options = parser.parse_args()
-    if options.command == "memory":
-        print(peak_memory(CASES[options.case].build(importlib.import_module(options.library))))
+    if options.command == "worker":
+        serve(options.library, options.case)
         return 0
     unknown = [c for c in options.cases if c not in CASES]
     if unknown:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Timing", "interleaved", "peak_memory"]
+__all__ = ["Timing", "interleaved", "peak_memory", "sampler"]
 
 
 @dataclass(frozen=True)
@@ -21,34 +21,45 @@ class Timing:
     repetitions: int
 
 
+def sampler(function: Callable[[], object]) -> Callable[[int], float]:
+    """A function that calls `function` n times and gives the seconds a call took."""
+    for _ in range(3):
+        function()
+    gc.collect()
+
+    def sample(n: int) -> float:
+        start = time.perf_counter()
+        for _ in range(n):
+            function()
+        return (time.perf_counter() - start) / n
+
+    return sample
+
+
 def interleaved(
-    functions: dict[str, Callable[[], object]], budget: float = 3.0, least: int = 7
+    samplers: dict[str, Callable[[int], float]],
+    budget: float = 3.0,
+    least: int = 7,
+    pause: float = 0.0,
 ) -> dict[str, Timing]:
-    """Time each function, taking turns, so that drifts of the machine hit all alike.
+    """Take samples in turns, so that drifts of the machine hit all alike.
 
     Args:
-        functions: what to call, by name; warmed up three times each.
+        samplers: by name; see `sampler`.
         budget: seconds for all of them together.
-        least: repetitions that are made whatever they take.
+        least: samples that are taken whatever they take.
+        pause: seconds before each sample, for the threads of the one before to fall asleep.
     """
-    calls: dict[str, int] = {}
-    for name, function in functions.items():
-        for _ in range(3):
-            function()
-        start = time.perf_counter()
-        function()
-        once = max(time.perf_counter() - start, 1e-7)
+    calls = {}
+    for name, sample in samplers.items():
+        once = max(sample(1), 1e-7)
         calls[name] = max(1, int(0.005 / once))  # a sample lasts at least 5 ms
-    samples: dict[str, list[float]] = {name: [] for name in functions}
-    gc.collect()
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
     end = time.perf_counter() + budget
     while time.perf_counter() < end or len(next(iter(samples.values()))) < least:
-        for name, function in functions.items():
-            n = calls[name]
-            start = time.perf_counter()
-            for _ in range(n):
-                function()
-            samples[name].append((time.perf_counter() - start) / n)
+        for name, sample in samplers.items():
+            time.sleep(pause)
+            samples[name].append(sample(calls[name]))
     return {name: _summary(values) for name, values in samples.items()}
 
 

@@ -29,7 +29,7 @@ from tensorgl.values import from_numpy
 
 _library: Any
 try:
-    import safetensors
+    import safetensors.numpy  # pyright: ignore[reportUnusedImport]  (_library.numpy)
 
     _library = safetensors
 except ImportError:

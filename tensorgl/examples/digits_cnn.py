@@ -45,11 +45,11 @@ def evaluate(model: nn.Module, loader: DataLoader) -> tuple[float, tg.Tensor]:
 def plot(history: list[tuple[float, float]], confusion: tg.Tensor, out: Path) -> None:
     losses, accuracies = zip(*history, strict=True)
     figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
-    left.plot(losses, color="tab:blue")
+    left.plot(range(1, len(losses) + 1), losses, color="tab:blue")
     left.set(xlabel="epoch", yscale="log")
     left.set_ylabel("training loss", color="tab:blue")
     right = left.twinx()
-    right.plot([100 * a for a in accuracies], color="tab:orange")
+    right.plot(range(1, len(losses) + 1), [100 * a for a in accuracies], color="tab:orange")
     right.set_ylabel("test accuracy, %", color="tab:orange")
     figure.savefig(out / "learning-curve.png")
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")

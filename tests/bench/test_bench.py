@@ -12,7 +12,7 @@ import pytest
 
 import tensorgl as tg
 from bench.cases import CASES
-from bench.timing import interleaved
+from bench.timing import interleaved, sampler
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -52,6 +52,7 @@ def test_unknown_case() -> None:
 
 
 def test_interleaved_medians_order_as_the_work_does() -> None:
-    timings = interleaved({"long": lambda: time.sleep(0.004), "short": lambda: None}, budget=0.1)
+    work = {"long": sampler(lambda: time.sleep(0.004)), "short": sampler(lambda: None)}
+    timings = interleaved(work, budget=0.1)
     assert timings["short"].median < timings["long"].median
     assert timings["short"].fastest <= timings["short"].median
