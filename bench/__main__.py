@@ -16,6 +16,7 @@ from .cases import CASES
 from .timing import Timing, interleaved
 from .worker import Worker, serve
 
+PAUSE = 0.15  # OpenBLAS keeps a waiting thread busy for 0.1 s after a product
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -42,7 +43,7 @@ def _report(names: list[str], libraries: list[str], budget: float) -> list[dict[
     for name in names:
         case = CASES[name]
         workers = {n: Worker(__package__ or "bench", n, name) for n in libraries}
-        timings = interleaved(workers, budget, pause=0.05 if len(workers) > 1 else 0.0)
+        timings = interleaved(workers, budget, pause=PAUSE if len(workers) > 1 else 0.0)
         row: dict[str, Any] = {"case": name}
         row |= {n: {"median_s": t.median, "spread": t.spread} for n, t in timings.items()}
         ours = timings["tensorgl"].median

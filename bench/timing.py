@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Timing", "interleaved", "peak_memory", "sampler"]
+__all__ = ["PeakMemory", "Timing", "interleaved", "sampler"]
+
+
+WARM = 0.01  # seconds of calls before a sample
+SAMPLE = 0.02  # seconds that a sample lasts at least
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,18 @@ class Timing:
 
 
 def sampler(function: Callable[[], object]) -> Callable[[int], float]:
-    """A function that calls `function` n times and gives the seconds a call took."""
+    """A function that calls `function` n times and gives the seconds a call took.
+
+    Before that it calls it for `WARM` seconds, for threads to wake up and caches to fill.
+    """
     for _ in range(3):
         function()
     gc.collect()
 
     def sample(n: int) -> float:
+        end = time.perf_counter() + WARM
+        while time.perf_counter() < end:
+            function()
         start = time.perf_counter()
         for _ in range(n):
             function()
@@ -53,7 +63,7 @@ def interleaved(
     calls = {}
     for name, sample in samplers.items():
         once = max(sample(1), 1e-7)
-        calls[name] = max(1, int(0.005 / once))  # a sample lasts at least 5 ms
+        calls[name] = max(1, int(SAMPLE / once))
     samples: dict[str, list[float]] = {name: [] for name in samplers}
     end = time.perf_counter() + budget
     while time.perf_counter() < end or len(next(iter(samples.values()))) < least:
@@ -68,19 +78,18 @@ def _summary(values: list[float]) -> Timing:
     return Timing(median, min(values), (high - low) / median, len(values))
 
 
-def peak_memory(function: Callable[[], object]) -> int:
-    """Bytes by which a call raises the process's peak resident memory (Linux only).
+class PeakMemory:
+    """By how many bytes the process's resident memory has grown at most since now (Linux only)."""
 
-    Run it in a fresh process: memory that was already taken and is free again does not count.
-    """
-    for _ in range(2):
-        function()
-    gc.collect()
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # makes the peak start anew
-    before = _status("VmRSS")
-    function()
-    return max(0, _status("VmHWM") - before)
+    def __init__(self) -> None:
+        gc.collect()
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # makes the peak start anew
+        self._before = _status("VmRSS")
+
+    def __call__(self) -> int:
+        """The bytes."""
+        return max(0, _status("VmHWM") - self._before)
 
 
 def _status(field: str) -> int:

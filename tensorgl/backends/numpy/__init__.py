@@ -30,6 +30,7 @@ from tensorgl.backends.numpy import (
     source,
     special,
 )
+from tensorgl.backends.numpy.allocator import keep_freed_memory
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
 from tensorgl.primitives import Primitive
 
@@ -53,6 +54,7 @@ _FAMILIES = (
 """Importing them registered their kernels."""
 
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tensorgl\.")
+keep_freed_memory()
 
 
 class NumpyBackend(Backend):
