@@ -26,7 +26,13 @@ LAYERS = [
     {"tensor", "operators", "conversion", "printing", "autograd.methods"},
     {"values"},
     {"creation", "random", "linalg"},
-    {"autograd.checks", "autograd.function", "autograd.functional", "utils.checkpoint", "utils.dlpack"},
+    {
+        "autograd.checks",
+        "autograd.function",
+        "autograd.functional",
+        "utils.checkpoint",
+        "utils.dlpack",
+    },
     {
         "utils.data",
         "nn",

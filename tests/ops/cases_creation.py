@@ -18,7 +18,17 @@ CASES = [
     case("arange", 1, -2.1, -0.5, oracle=np.arange, grad=False, empty=False, note="float"),
     case("linspace", -1, 2.5, 8, oracle=np.linspace, grad=False, empty=False),
     case("logspace", -1, 2, 7, oracle=np.logspace, grad=False, empty=False),
-    case("logspace", 0, 3, 4, 2, oracle=lambda a, b, n, base: np.logspace(a, b, n, base=base), grad=False, empty=False, note="base"),
+    case(
+        "logspace",
+        0,
+        3,
+        4,
+        2,
+        oracle=lambda a, b, n, base: np.logspace(a, b, n, base=base),
+        grad=False,
+        empty=False,
+        note="base",
+    ),
     case("eye", 3, oracle=np.eye, grad=False, empty=False),
     case("eye", 2, 4, oracle=np.eye, grad=False, empty=False, note="wide"),
 ]
