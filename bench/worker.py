@@ -54,7 +54,7 @@ class Worker:
 def serve(library: str, case: str) -> None:
     """The worker's end: answers each line of its input."""
     imported = importlib.import_module(library)
-    imported.ones(8, 8) @ imported.ones(8, 8)  # loads what is loaded when it is first used
+    imported.ones(8, 8).mm(imported.ones(8, 8))  # loads what is loaded when it is first used
     peak = PeakMemory() if sys.platform == "linux" else None
     sample = sampler(CASES[case].build(imported))
     print("ready", flush=True)

@@ -7,7 +7,6 @@ more than its arithmetic (docs/decisions/0006).
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
@@ -25,6 +24,8 @@ def keep_freed_memory() -> bool:
     """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return False
+    import ctypes  # browsers, which have come to their answer by now, would pay for it
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
