@@ -311,7 +311,11 @@ def frombuffer(
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor on cpu over the memory of another library's tensor."""
-    return from_numpy(np.from_dlpack(ext_tensor))
+    if isinstance(ext_tensor, Tensor):
+        ext_tensor = ext_tensor.numpy()
+    if not isinstance(ext_tensor, np.ndarray):  # before 2.3 numpy makes what it imports read-only
+        ext_tensor = np.from_dlpack(ext_tensor)
+    return from_numpy(ext_tensor)
 
 
 def is_tensor(obj: Any) -> bool:
