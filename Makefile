@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check bench clean
 
+# One BLAS thread: the products of this small network gain nothing from a second one, and on a busy
+# machine they would wait for it.
 demo: $(VENV)/examples.stamp
-	@$(BIN)/tensorgl run tensorgl/examples/digits_cnn.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/tensorgl run tensorgl/examples/digits_cnn.py
 
 test: $(VENV)/dev.stamp
 	@.ci/setup system libegl1 libgl1-mesa-dri
