@@ -11,6 +11,7 @@ from tensorgl.autograd import (
     set_grad_enabled,
 )
 from tensorgl.avals import Size, device
+from tensorgl.compiling import compile
 from tensorgl.creation import (
     arange,
     empty,
@@ -22,6 +23,7 @@ from tensorgl.creation import (
     logspace,
     ones,
     ones_like,
+    scalar_tensor,
     zeros,
     zeros_like,
 )
@@ -48,6 +50,13 @@ from tensorgl.dtypes import (
     set_default_dtype,
     short,
     uint8,
+)
+from tensorgl.layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
 )
 from tensorgl.ops.activation import celu, selu
 from tensorgl.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_max_pool1d
@@ -335,7 +344,7 @@ from tensorgl.ops.scan import (
 from tensorgl.ops.scattering import index_reduce, scatter_reduce
 from tensorgl.ops.slicing import as_strided, narrow, select, select_scatter, slice_scatter
 from tensorgl.ops.softmax import log_softmax, softmax
-from tensorgl.ops.sorting import argsort, bucketize, msort, searchsorted, sort, topk
+from tensorgl.ops.sorting import argsort, bucketize, isin, msort, searchsorted, sort, topk
 from tensorgl.ops.special import (
     digamma,
     erf,
@@ -372,7 +381,28 @@ from tensorgl.random import (
     set_rng_state,
 )
 from tensorgl.serialization import load, save
+from tensorgl.settings import (
+    are_deterministic_algorithms_enabled,
+    get_default_device,
+    get_float32_matmul_precision,
+    get_num_threads,
+    set_default_device,
+    set_float32_matmul_precision,
+    set_num_threads,
+    use_deterministic_algorithms,
+)
 from tensorgl.tensor import Tensor
+from tensorgl.tensor_types import (
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)
 from tensorgl.values import (
     as_tensor,
     asarray,
@@ -394,21 +424,33 @@ from tensorgl.version import __version__
 from tensorgl import (
     accelerator,
     autograd,
+    backends,
     cuda,
     datasets,
     errors,
+    func,
     linalg,
     nn,
     optim,
     random,
     return_types,
     utils,
+    version,
 )
 
 newaxis = None
 
 __all__ = [
+    "BoolTensor",
+    "ByteTensor",
+    "CharTensor",
+    "DoubleTensor",
+    "FloatTensor",
     "Generator",
+    "HalfTensor",
+    "IntTensor",
+    "LongTensor",
+    "ShortTensor",
     "Size",
     "Tensor",
     "__version__",
@@ -442,6 +484,7 @@ __all__ = [
     "arctan",
     "arctan2",
     "arctanh",
+    "are_deterministic_algorithms_enabled",
     "argmax",
     "argmin",
     "argsort",
@@ -459,6 +502,7 @@ __all__ = [
     "atleast_3d",
     "autograd",
     "avg_pool1d",
+    "backends",
     "baddbmm",
     "bernoulli",
     "bilinear",
@@ -484,6 +528,8 @@ __all__ = [
     "celu",
     "chain_matmul",
     "channel_shuffle",
+    "channels_last",
+    "channels_last_3d",
     "cholesky",
     "cholesky_inverse",
     "cholesky_solve",
@@ -495,8 +541,10 @@ __all__ = [
     "clone",
     "column_stack",
     "combinations",
+    "compile",
     "concat",
     "concatenate",
+    "contiguous_format",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -577,11 +625,15 @@ __all__ = [
     "frombuffer",
     "full",
     "full_like",
+    "func",
     "gather",
     "gcd",
     "ge",
     "ger",
+    "get_default_device",
     "get_default_dtype",
+    "get_float32_matmul_precision",
+    "get_num_threads",
     "get_rng_state",
     "greater",
     "greater_equal",
@@ -620,6 +672,7 @@ __all__ = [
     "is_tensor",
     "isclose",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "isneginf",
@@ -671,6 +724,7 @@ __all__ = [
     "maximum",
     "mean",
     "median",
+    "memory_format",
     "meshgrid",
     "min",
     "minimum",
@@ -718,6 +772,7 @@ __all__ = [
     "positive",
     "pow",
     "prelu",
+    "preserve_format",
     "prod",
     "promote_types",
     "put",
@@ -751,6 +806,7 @@ __all__ = [
     "rsqrt",
     "rsub",
     "save",
+    "scalar_tensor",
     "scatter",
     "scatter_add",
     "scatter_reduce",
@@ -759,8 +815,11 @@ __all__ = [
     "select",
     "select_scatter",
     "selu",
+    "set_default_device",
     "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
+    "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "sgn",
@@ -818,10 +877,12 @@ __all__ = [
     "unique_consecutive",
     "unravel_index",
     "unsqueeze",
+    "use_deterministic_algorithms",
     "utils",
     "var",
     "var_mean",
     "vdot",
+    "version",
     "vsplit",
     "vstack",
     "where",

@@ -1,7 +1,8 @@
 """Lets scripts written for PyTorch run unchanged: `import torch` gives tensorgl.
 
 `install()` puts a finder in front of Python's own, which answers for "torch" and everything beneath
-it with the tensorgl module of the same path. A module that tensorgl lacks is not found.
+it with the tensorgl module of the same path; `torch.nn.modules`, where PyTorch has one more folder,
+is `tensorgl.nn`. A module that tensorgl lacks is not found.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] != "torch":
             return None
-        name = "tensorgl" + fullname.removeprefix("torch")
+        name = "tensorgl" + fullname.removeprefix("torch").replace(".nn.modules", ".nn")
         if importlib.util.find_spec(name) is None:
             return None
         return importlib.machinery.ModuleSpec(fullname, _Loader(name), is_package=True)
@@ -58,5 +59,9 @@ def install() -> None:
         raise RuntimeError(
             "as_torch: PyTorch itself is already imported in this process; call install() before it"
         )
+    # A module that is loaded under a second name becomes an attribute of its package again, in place
+    # of what may have the name there: `tensorgl.tensor` is a function. So nothing is loaded twice.
+    for name in [n for n in sys.modules if n.partition(".")[0] == "tensorgl"]:
+        sys.modules["torch" + name.removeprefix("tensorgl")] = sys.modules[name]
     if not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from tensorgl import dtypes
 from tensorgl.dtypes import dtype
 
-__all__ = ["Aval", "Size", "aval", "device"]
+__all__ = ["Aval", "Size", "aval", "default_devices", "device"]
 
 _DEVICE_TYPES = ("cpu", "gl", "meta")
 
@@ -82,6 +82,18 @@ class device:
 
     def __reduce__(self) -> tuple[object, ...]:
         return device, (self.type,)
+
+    def __enter__(self) -> device:
+        """Until `__exit__`, new tensors are made here if no device is given."""
+        default_devices.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        default_devices.pop()
+
+
+default_devices = [device("cpu")]
+"""The device of new tensors: that of the process, then those of `with` blocks, innermost last."""
 
 
 class Aval:

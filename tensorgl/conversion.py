@@ -221,6 +221,14 @@ class ConversionMethods(AutogradMethods):
             "tensorgl has no CUDA; for the GPU, use .to('gl') or tensorgl.accelerator"
         )
 
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """This tensor: no backend copies faster from pinned pages."""
+        return self
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Always false."""
+        return False
+
     @property
     def is_cuda(self) -> bool:
         """Always false."""

@@ -28,6 +28,7 @@ __all__ = [
     "logspace",
     "ones",
     "ones_like",
+    "scalar_tensor",
     "zeros",
     "zeros_like",
 ]
@@ -166,7 +167,12 @@ def _like(
 
 @op
 def zeros_like(
-    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Zeros of input's shape, and of its dtype and device unless told otherwise."""
     return _like("zeros_like", input, 0, dtype, device, requires_grad)
@@ -174,7 +180,12 @@ def zeros_like(
 
 @op
 def ones_like(
-    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Ones of input's shape, and of its dtype and device unless told otherwise."""
     return _like("ones_like", input, 1, dtype, device, requires_grad)
@@ -182,7 +193,12 @@ def ones_like(
 
 @op
 def empty_like(
-    input: Tensor, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Kind = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """`empty` of input's shape, and of its dtype and device unless told otherwise."""
     return _like("empty_like", input, 0, dtype, device, requires_grad)
@@ -196,10 +212,25 @@ def full_like(
     dtype: Kind = None,
     device: Place = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """`full` of input's shape, and of its dtype and device unless told otherwise."""
     value = _as_number("full_like", "fill_value", fill_value)
     return _like("full_like", input, value, dtype, device, requires_grad)
+
+
+@op
+def scalar_tensor(
+    s: Number, *, dtype: Kind = None, device: Place = None, requires_grad: bool = False
+) -> Tensor:
+    """A 0-dim tensor of a number, of the default dtype unless told otherwise."""
+    return full(
+        (),
+        s,
+        dtype=as_dtype(dtype) or dtypes.get_default_dtype(),
+        device=device,
+        requires_grad=requires_grad,
+    )
 
 
 @op
@@ -303,14 +334,14 @@ def eye(
     return as_leaf(diagonal.to(kind), requires_grad)
 
 
-def legacy(args: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The handle and aval of `Tensor(2, 3)`, zeros, or of `Tensor(values)`, float32."""
+def legacy(args: tuple[Any, ...], kind: dtype_type = dtypes.float32) -> tuple[Any, Any]:
+    """The handle and aval of `Tensor(2, 3)`, zeros, or of `Tensor(values)`, of a dtype."""
     if all(isinstance(n, int) for n in args):
-        made = zeros(*args or (0,), dtype=dtypes.float32)
+        made = zeros(*args or (0,), dtype=kind)
     elif len(args) == 1 and isinstance(args[0], Tensor):
         made = args[0].detach()
     elif len(args) == 1 and hasattr(args[0], "__len__"):
-        made = tensor(args[0], dtype=dtypes.float32)
+        made = tensor(args[0], dtype=kind)
     else:
         raise TypeError(f"Tensor(): expected sizes or a sequence of values, given {args}")
     return made._data, made._aval

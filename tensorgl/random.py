@@ -180,6 +180,7 @@ def randint_like(input: Tensor, low: Any = 0, high: Any = None, **options: Any) 
 
 
 def _like(input: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    options.pop("memory_format", None)  # see layouts.py
     return {"dtype": input.dtype, "device": input.device} | options
 
 

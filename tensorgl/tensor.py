@@ -108,6 +108,39 @@ class Tensor(Operators, ConversionMethods):
 
     is_contiguous = ops.movement.is_contiguous
 
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the memory is the host's."""
+        return self._aval.device.type == "cpu"
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether there is a shape but no memory."""
+        return self._aval.device.type == "meta"
+
+    @property
+    def is_mps(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def is_quantized(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def is_sparse(self) -> bool:
+        """Always false."""
+        return False
+
+    def get_device(self) -> int:
+        """The number of the device: -1 on cpu, else 0, as there is one device of each type."""
+        return -1 if self.is_cpu else 0
+
+    def is_nonzero(self) -> bool:
+        """Whether the only element differs from 0."""
+        return bool(self)
+
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
         return self._aval.dtype.is_floating_point
@@ -188,6 +221,7 @@ class Tensor(Operators, ConversionMethods):
     diagflat = ops.diagonals.diagflat
     diagonal = ops.diagonals.diagonal
     diagonal_scatter = ops.diagonals.diagonal_scatter
+    fill_diagonal_ = ops.diagonals.fill_diagonal_
     dsplit = ops.joining.dsplit
     expand = ops.movement.expand
     expand_as = ops.movement.expand_as

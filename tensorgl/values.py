@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgl import dispatch, dtypes
-from tensorgl.avals import NUMBER
+from tensorgl.avals import NUMBER, default_devices
 from tensorgl.avals import device as device_type
 from tensorgl.dtypes import as_dtype
 from tensorgl.dtypes import dtype as dtype_type
@@ -40,8 +40,8 @@ _NUMPY_KINDS = dtypes.BY_NAME | {"bool_": dtypes.bool}
 
 
 def as_device(place: Place) -> device_type:
-    """A device argument; None is the cpu."""
-    return device_type("cpu" if place is None else place)
+    """A device argument; None is the default device."""
+    return default_devices[-1] if place is None else device_type(place)
 
 
 def as_leaf(out: Tensor, requires_grad: bool) -> Tensor:

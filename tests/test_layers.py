@@ -14,18 +14,18 @@ ROOT = Path(tensorgl.__file__).parent
 
 # A module may import what stands above it, and what stands on its own line.
 LAYERS = [
-    {"errors", "version", "files", "autograd"},
+    {"errors", "version", "files", "layouts", "compiling", "autograd"},
     {"dtypes"},
     {"avals"},
     {"primitives"},
-    {"backends.base"},
+    {"backends.base", "backends.cuda", "backends.cudnn", "backends.mps"},
     {"backends.numpy", "backends.meta", "backends.opengl"},
     {"backends"},
     {"dispatch", "inplace", "return_types"},
     {"ops"},
     {"tensor", "operators", "conversion", "printing", "autograd.methods"},
     {"values"},
-    {"creation", "random", "linalg"},
+    {"creation", "random", "linalg", "settings", "tensor_types"},
     {
         "autograd.checks",
         "autograd.function",
@@ -43,7 +43,7 @@ LAYERS = [
         "accelerator",
         "cuda",
     },
-    {"datasets", "utils"},
+    {"datasets", "utils", "func"},
     {""},  # the package itself
     {"as_torch", "cli", "__main__", "examples", "bench"},
 ]

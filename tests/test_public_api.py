@@ -14,9 +14,15 @@ from tests.ops.cases import CASES
 
 PUBLIC = [
     "tensorgl",
+    "tensorgl.accelerator",
     "tensorgl.autograd",
     "tensorgl.autograd.functional",
+    "tensorgl.backends.cuda",
+    "tensorgl.backends.cudnn",
+    "tensorgl.backends.mps",
+    "tensorgl.cuda",
     "tensorgl.datasets",
+    "tensorgl.func",
     "tensorgl.linalg",
     "tensorgl.nn",
     "tensorgl.nn.functional",

@@ -23,10 +23,11 @@ from tensorgl.autograd.modes import (
 if TYPE_CHECKING:  # __getattr__ imports them
     from tensorgl.autograd import functional
     from tensorgl.autograd.checks import gradcheck, gradgradcheck
-    from tensorgl.autograd.function import Function
+    from tensorgl.autograd.function import Function, Variable
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -44,6 +45,7 @@ __all__ = [
 
 _LATER = {
     "Function": "function",
+    "Variable": "function",
     "GradcheckError": "checks",
     "gradcheck": "checks",
     "gradgradcheck": "checks",

@@ -298,3 +298,8 @@ def _raise_second(g: Any) -> Any:
 
 
 _error = Vjp("Error", ("inputs",), (), {"inputs": _raise_second})
+
+
+def Variable(data: Any, requires_grad: bool = False) -> Any:  # noqa: N802 (PyTorch's name)
+    """A leaf on the memory of `data`: how tensors with gradients were made before PyTorch 0.4."""
+    return data.detach().requires_grad_(requires_grad)

@@ -1,13 +1,17 @@
-"""Which backend serves which device; each is imported when its device is first used."""
+"""Which backend serves which device; each is imported when its device is first used.
+
+`cuda`, `cudnn` and `mps` are no backends: they answer scripts that ask PyTorch about its own.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 
 from tensorgl.avals import device
+from tensorgl.backends import cuda, cudnn, mps
 from tensorgl.backends.base import Backend
 
-__all__ = ["backend_of"]
+__all__ = ["backend_of", "cuda", "cudnn", "mps"]
 
 _MODULES = {"cpu": "tensorgl.backends.numpy", "meta": "tensorgl.backends.meta"}
 _loaded: dict[device, Backend] = {}

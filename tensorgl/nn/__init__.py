@@ -106,6 +106,7 @@ from tensorgl.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from tensorgl.nn.parallel import DataParallel
 from tensorgl.nn.parameter import Buffer, Parameter
 from tensorgl.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -191,6 +192,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout1d",
     "Dropout2d",

@@ -18,6 +18,7 @@ from tensorgl.ops.movement import (
     unsqueeze,
     wrap_dim,
 )
+from tensorgl.ops.writing import fill_
 
 __all__ = [
     "diag",
@@ -25,6 +26,7 @@ __all__ = [
     "diagflat",
     "diagonal",
     "diagonal_scatter",
+    "fill_diagonal_",
     "tril",
     "tril_indices",
     "triu",
@@ -136,6 +138,34 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
         return calln(p.where, (mask, input, False))
     mask = _lower(rows, columns, diagonal - 1, input._aval.device)
     return calln(p.where, (mask, False, input))
+
+
+@op
+def fill_diagonal_(input: Tensor, fill_value: float | Tensor, wrap: bool = False) -> Tensor:
+    """Write `fill_value` over the main diagonal, where all indices are equal.
+
+    Args:
+        input: a matrix, or more dims of one size.
+        fill_value: a number or a 0-dim tensor.
+        wrap: in a tall matrix, begin the diagonal again after each block of `columns + 1` rows.
+
+    Raises:
+        RuntimeError: there is one dim or none, or more than two of different sizes.
+    """
+    shape = input.shape
+    if len(shape) < 2:
+        raise RuntimeError("fill_diagonal_: dimensions must be larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError(
+            f"fill_diagonal_: all dimensions of input must be of equal length, given {tuple(shape)}"
+        )
+    rows, block = shape[0], shape[1] + 1
+    for top in range(0, rows, block if wrap and len(shape) == 2 else max(rows, 1)):
+        view = input[top:]
+        while view.ndim > 1:
+            view = diagonal(view)
+        fill_(view, fill_value)
+    return input
 
 
 @op

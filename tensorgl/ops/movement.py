@@ -50,8 +50,8 @@ Shape = tuple[int, ...]
 
 
 @op
-def clone(input: Tensor) -> Tensor:
-    """A copy with memory of its own; the gradient goes back to `input`."""
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own; the gradient goes back to `input`; see `layouts`."""
     return call1(p.copy, input)
 
 
@@ -59,8 +59,8 @@ defvjp(p.copy, input=lambda g: g)
 
 
 @op
-def contiguous(input: Tensor) -> Tensor:
-    """`input` itself if its memory is in row-major order, else a copy that is."""
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """`input` itself if its memory is in row-major order, else a copy that is; see `layouts`."""
     return input if is_contiguous(input) else clone(input)
 
 

@@ -1,4 +1,4 @@
-"""Sorting, the top k, and places in what is sorted."""
+"""Sorting, the top k, places in what is sorted, and whether a value is there."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from typing import Any
 
 from tensorgl import dtypes, return_types
 from tensorgl import primitives as p
+from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, op, source
+from tensorgl.ops.bitwise import logical_not
+from tensorgl.ops.comparison import eq
 from tensorgl.ops.dims import along, numpy_names, pick
-from tensorgl.ops.movement import wrap_dim
-from tensorgl.ops.reduction import cast
+from tensorgl.ops.movement import reshape, wrap_dim
+from tensorgl.ops.reduction import any, cast
+from tensorgl.ops.rounding import clamp_max
+from tensorgl.primitives.core import promote
 
 __all__ = [
     "argsort",
     "bucketize",
+    "isin",
     "msort",
     "searchsorted",
     "sort",
@@ -146,3 +152,50 @@ def bucketize(
             f"torch.bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"
         )
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@op
+def isin(
+    elements: float | Tensor,
+    test_elements: float | Tensor,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+) -> Tensor:
+    """Whether each element is one of `test_elements`; NaN never is.
+
+    Args:
+        elements: a tensor or a number.
+        test_elements: a tensor or a number; one of the two must be a tensor.
+        assume_unique: accepted for PyTorch's sake; it changes no result.
+        invert: whether it is none of them instead.
+
+    Raises:
+        TypeError: both are numbers.
+        RuntimeError: a tensor is bool.
+    """
+    for x in (elements, test_elements):
+        if isinstance(x, TensorBase) and x._aval.dtype is dtypes.bool:
+            raise RuntimeError("Unsupported input type encountered for isin(): Bool")
+    if isinstance(elements, TensorBase) and isinstance(test_elements, TensorBase):
+        found = _found(elements, test_elements)
+    elif isinstance(elements, TensorBase):
+        found = eq(elements, test_elements)
+    elif isinstance(test_elements, TensorBase):
+        found = any(eq(test_elements, elements))
+    else:
+        raise TypeError(
+            "isin(): expected a Tensor as elements or as test_elements, given "
+            f"{type(elements).__name__} and {type(test_elements).__name__}"
+        )
+    return logical_not(found) if invert else found
+
+
+def _found(values: Tensor, among: Tensor) -> Tensor:
+    """Whether the value that a binary search ends at is the one that was searched for."""
+    if not among.numel():
+        return source(p.full, (False,), (tuple(values.shape), dtypes.bool), values.device)
+    kind = promote((values._aval, among._aval))
+    values, known = cast(values, kind), sort(reshape(cast(among, kind), (-1,)))[0]
+    place = clamp_max(call2(p.searchsorted, known, values, (False,)), known.numel() - 1)
+    return eq(call2(p.take, known, place, (0, True)), values)

@@ -285,3 +285,12 @@ class FunctionSavingNumbers(Function):
     def forward(ctx, x):
         ctx.save_for_backward(3)
         return x
+
+
+def test_variable_is_a_leaf_on_the_same_memory() -> None:
+    x = tg.ones(2)
+    v = tg.autograd.Variable(x, requires_grad=True)
+    (v * 3).sum().backward()
+    assert v.grad.tolist() == [3, 3]
+    assert v.data_ptr() == x.data_ptr()
+    assert not tg.autograd.Variable(v).requires_grad

@@ -10,6 +10,7 @@ CASES = [
     case("empty", 2, 3, oracle=lambda m, n: np.zeros((m, n)), grad=False, empty=False),
     case("full", (2, 3), 1.5, oracle=np.full, grad=False, empty=False),
     case("full", (2, 3), 7, oracle=np.full, grad=False, empty=False, note="int"),
+    case("scalar_tensor", 1.5, oracle=np.array, grad=False, empty=False),
     case("zeros_like", F(2, 3), oracle=np.zeros_like, grad=False),
     case("ones_like", F(2, 3), oracle=np.ones_like, grad=False),
     case("empty_like", F(2, 3), oracle=np.zeros_like, grad=False),

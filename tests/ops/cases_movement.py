@@ -77,6 +77,7 @@ CASES = [
     case("diag_embed", F(2, 3), 1, oracle=on_diagonal),
     case("diagflat", F(2, 2), oracle=np.diagflat),
     case("diagonal", F(3, 4, 2), 1, 1, 0, oracle=np.diagonal),
+    case("fill_diagonal_", F(3, 4), 2.5, oracle=lambda x, v: np.where(np.eye(*x.shape, dtype=bool), v, x), function=lambda x, v: x.clone().fill_diagonal_(v)),
     case("diagonal_scatter", F(3, 4), F(3), 1, oracle=lambda x, v, k: written(x, (np.arange(3), np.arange(3) + 1), v), empty=False),
     case("tril", F(2, 3, 4), 1, oracle=np.tril),
     case("triu", F(2, 3, 4), -1, oracle=np.triu),

@@ -268,6 +268,16 @@ CASES = [
         grad=False,
         note="rows",
     ),
+    case("isin", I(3, 4), I(3), oracle=np.isin, grad=False),
+    case(
+        "isin",
+        F(3, 4, distinct=True),
+        I(2),
+        kw={"invert": True},
+        oracle=lambda x, y: np.isin(x, y, invert=True),
+        grad=False,
+        note="invert",
+    ),
     case(
         "bucketize",
         I(3, 4),

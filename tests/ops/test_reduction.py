@@ -381,3 +381,18 @@ def test_results_have_memory_of_their_own(call) -> None:
     x = tg.ones(1, 1)
     call(x).add_(1)
     assert x.item() == 1
+
+
+def test_isin_takes_numbers_and_mixed_dtypes() -> None:
+    x = tg.tensor([[1, 2], [3, 4]])
+    assert tg.isin(x, 3).tolist() == [[False, False], [True, False]]
+    assert tg.isin(2, x).tolist() is True
+    assert tg.isin(x, tg.tensor([1.0, 3.5])).tolist() == [[True, False], [False, False]]
+    assert tg.isin(x, tg.tensor(4), invert=True).tolist() == [[True, True], [True, False]]
+    assert tg.isin(x, tg.tensor([])).tolist() == [[False, False]] * 2
+    nan = tg.tensor([1.0, tg.nan])
+    assert tg.isin(nan, nan).tolist() == [True, False]
+    with pytest.raises(TypeError, match="expected a Tensor"):
+        tg.isin(1, 2)
+    with pytest.raises(RuntimeError, match="Bool"):
+        tg.isin(x > 1, x > 2)

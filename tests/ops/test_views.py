@@ -302,3 +302,23 @@ def test_many_views_of_one_tensor_are_forgotten() -> None:
         x[k % 4]
     assert x._memory is not None
     assert len(x._memory.views) < 20
+
+
+def test_fill_diagonal() -> None:
+    x = tg.zeros(7, 2)
+    assert x.fill_diagonal_(1) is x
+    assert x.nonzero().tolist() == [[0, 0], [1, 1]]
+    assert tg.zeros(7, 2).fill_diagonal_(1, wrap=True).nonzero().tolist() == [
+        [0, 0],
+        [1, 1],
+        [3, 0],
+        [4, 1],
+        [6, 0],
+    ]
+    assert tg.zeros(2, 2, 2).fill_diagonal_(1).nonzero().tolist() == [[0, 0, 0], [1, 1, 1]]
+    for shape, words in (((3,), "larger than 1"), ((2, 2, 3), "equal length")):
+        with pytest.raises(RuntimeError, match=words):
+            tg.zeros(shape).fill_diagonal_(1)
+    y = tg.ones(2, 2, requires_grad=True)
+    (y * 3).fill_diagonal_(0).sum().backward()
+    assert y.grad.tolist() == [[0, 3], [3, 0]]

@@ -27,6 +27,8 @@ from tensorgl.utils.data import (
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
+    default_convert,
+    get_worker_info,
     random_split,
 )
 
@@ -199,3 +201,25 @@ def test_samplers() -> None:
 def test_loader_refuses_contradictions(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataLoader(Squares(3), **options)
+
+
+def test_python_floats_are_collated_as_double() -> None:
+    assert default_collate([1.5, 2.5]).dtype is tg.float64
+    assert default_collate([True, False]).dtype is tg.bool
+
+
+def test_single_samples_are_converted() -> None:
+    samples = [(np.ones(2, np.float32), "a"), (np.zeros(2, np.float32), "b")]
+    for x, name in DataLoader(samples, batch_size=None):
+        assert isinstance(x, tg.Tensor)
+        assert name in "ab"
+    names = DataLoader(samples, batch_size=None, collate_fn=lambda sample: sample[1])
+    assert list(names) == ["a", "b"]
+    point = namedtuple("point", "x y")
+    converted = default_convert({"p": point(np.float32(1), tg.ones(1)), "n": 3})
+    assert converted["p"].x.dtype is tg.float32
+    assert converted["n"] == 3
+
+
+def test_a_worker_has_no_part_of_its_own() -> None:
+    assert get_worker_info() is None

@@ -37,3 +37,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+_LRScheduler = LRScheduler  # its name before PyTorch 2.0, which scripts subclass

@@ -1,6 +1,11 @@
 """Data sets, samplers and the loader, with PyTorch's names."""
 
-from tensorgl.utils.data.dataloader import DataLoader, default_collate
+from tensorgl.utils.data.dataloader import (
+    DataLoader,
+    default_collate,
+    default_convert,
+    get_worker_info,
+)
 from tensorgl.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -36,5 +41,7 @@ __all__ = [
     "TensorDataset",
     "WeightedRandomSampler",
     "default_collate",
+    "default_convert",
+    "get_worker_info",
     "random_split",
 ]

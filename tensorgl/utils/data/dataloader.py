@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgl.dtypes import float64
 from tensorgl.ops.joining import stack
 from tensorgl.random import Generator
 from tensorgl.tensor import Tensor
@@ -17,7 +18,23 @@ from tensorgl.utils.data.dataset import Dataset, IterableDataset
 from tensorgl.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorgl.values import as_tensor, tensor
 
-__all__ = ["DataLoader", "default_collate"]
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
+
+
+def default_convert(data: Any) -> Any:
+    """One sample, with tensors in place of numpy's arrays and numbers; containers are kept."""
+    if isinstance(data, np.ndarray | np.generic):
+        return as_tensor(data)
+    if isinstance(data, Mapping):
+        return type(data)({k: default_convert(v) for k, v in data.items()})  # type: ignore[call-arg]
+    if isinstance(data, tuple | list):
+        converted = [default_convert(x) for x in data]
+        return type(data)(*converted) if hasattr(data, "_fields") else converted
+    return data
+
+
+def get_worker_info() -> None:
+    """None: workers are threads that share one data set, so that none has a part of its own."""
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
@@ -31,7 +48,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return stack(list(batch))
     if isinstance(first, np.ndarray | np.generic):
         return stack([as_tensor(x) for x in batch])
-    if isinstance(first, bool | int | float):
+    if isinstance(first, float):
+        return tensor(list(batch), dtype=float64)
+    if isinstance(first, int):
         return tensor(list(batch))
     if isinstance(first, str | bytes):
         return list(batch)
@@ -126,7 +145,7 @@ class DataLoader:
                 )
             if batch_size is not None:
                 self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
-        self.collate_fn = collate_fn or default_collate
+        self.collate_fn = collate_fn or (default_convert if batch_size is None else default_collate)
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -146,7 +165,7 @@ class DataLoader:
             samples = iter(self.dataset)
             if self.batch_size is None:
                 for sample in samples:
-                    yield lambda sample=sample: sample
+                    yield lambda sample=sample: self.collate_fn(sample)
                 return
             while batch := list(islice(samples, self.batch_size)):
                 if len(batch) == self.batch_size or not self.drop_last:
@@ -156,7 +175,7 @@ class DataLoader:
                 yield lambda indices=indices: self._batch(indices)
         else:
             for index in self.sampler:
-                yield lambda index=index: self.dataset[index]
+                yield lambda index=index: self.collate_fn(self.dataset[index])
 
     def _batch(self, indices: list[int]) -> Any:
         if self.collate_fn is default_collate and isinstance(self.dataset, Dataset):
