@@ -6,7 +6,6 @@ from typing import Literal
 
 from tensorgl.avals import default_devices
 from tensorgl.avals import device as device_type
-from tensorgl.backends.numpy import threads
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -37,6 +36,8 @@ def set_default_device(device: str | device_type | None) -> None:
 
 def get_num_threads() -> int:
     """How many threads a large matrix product on cpu uses."""
+    from tensorgl.backends.numpy import threads  # a backend is imported when it is first used
+
     return threads.get_num_threads()
 
 
@@ -48,6 +49,8 @@ def set_num_threads(n: int) -> None:
     """
     if not isinstance(n, int) or n < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, given {n!r}")
+    from tensorgl.backends.numpy import threads
+
     threads.set_num_threads(n)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 from itertools import pairwise
-from statistics import NormalDist
 
 from tensorgl import dtypes
 from tensorgl.avals import Aval
@@ -48,6 +47,8 @@ def normal_table() -> tuple[tuple[int, ...], tuple[int, ...]]:
     is the magnitude in units of NORMAL_SCALE. So each octave toward the tail has 64 chords of the
     inverse; the largest number is 6.34, and the distribution function is off by 5e-6 at most.
     """
+    from statistics import NormalDist  # much to import for who draws no normal numbers
+
     quantile = NormalDist().inv_cdf
     edges = [
         round(-quantile(2.0 ** (e - 33) * (1 + s / 64)) / NORMAL_SCALE)

@@ -271,7 +271,7 @@ CASES = [
     case("isin", I(3, 4), I(3), oracle=np.isin, grad=False),
     case(
         "isin",
-        F(3, 4, distinct=True),
+        I(3, 4),
         I(2),
         kw={"invert": True},
         oracle=lambda x, y: np.isin(x, y, invert=True),

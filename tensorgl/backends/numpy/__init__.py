@@ -32,6 +32,7 @@ from tensorgl.backends.numpy import (
 )
 from tensorgl.backends.numpy.allocator import keep_freed_memory
 from tensorgl.backends.numpy.kernels import KERNELS, NUMPY_DTYPE
+from tensorgl.dtypes import int64
 from tensorgl.primitives import Primitive
 
 __all__ = ["NumpyBackend", "create"]
@@ -56,6 +57,9 @@ _FAMILIES = (
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tensorgl\.")
 keep_freed_memory()
 
+_NARROW_INDICES = np.dtype(np.intp).itemsize < 8
+"""Whether the indices that numpy gives are int32, as in a browser."""
+
 
 class NumpyBackend(Backend):
     """Runs every primitive at once, in numpy."""
@@ -71,9 +75,13 @@ class NumpyBackend(Backend):
         run = make(avals, params, out)
         if isinstance(out, Aval) and out.ndim == 0:
             return _as_array(run, NUMPY_DTYPE[out.dtype])
+        if _NARROW_INDICES and isinstance(out, Aval) and out.dtype is int64:
+            return lambda *handles: run(*handles).astype(np.int64, copy=False)
         return run
 
     def upload(self, array: Any, aval: Aval) -> Handle:
+        if _NARROW_INDICES and aval.dtype is int64:
+            return array.astype(np.int64, copy=False)
         return array
 
     def download(self, handle: Handle, aval: Aval) -> Any:

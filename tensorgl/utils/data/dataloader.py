@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,8 @@ from tensorgl.tensor import Tensor
 from tensorgl.utils.data.dataset import Dataset, IterableDataset
 from tensorgl.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorgl.values import as_tensor, tensor
+
+_HAS_THREADS = sys.platform != "emscripten"  # a browser's tab has one
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
@@ -77,7 +80,7 @@ class DataLoader:
         sampler: an iterable of indices instead.
         batch_sampler: an iterable of lists of indices instead.
         num_workers: threads that make batches ahead; 0 makes each when it is asked for. The order
-            is the same for any number.
+            is the same for any number. In a browser, which has no threads, it is always 0.
         collate_fn: makes a batch of a list of samples.
         pin_memory: accepted; there is nothing to pin.
         drop_last: leave out a last batch that is too short.
@@ -157,7 +160,9 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         jobs = self._jobs()
-        return self._ahead(jobs) if self.num_workers else (job() for job in jobs)
+        if self.num_workers and _HAS_THREADS:
+            return self._ahead(jobs)
+        return (job() for job in jobs)
 
     def _jobs(self) -> Iterator[Callable[[], Any]]:
         """A function for each batch, in order, that makes it."""
