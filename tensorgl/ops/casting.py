@@ -13,9 +13,15 @@ from tensorgl.dispatch import call1, defvjp
 from tensorgl.dtypes import dtype, float16, float32
 from tensorgl.primitives.core import promote, to_float
 
-__all__ = ["dtype_of", "float_dtype", "in_float"]
+__all__ = ["cast", "dtype_of", "float_dtype", "in_float"]
 
 Tensor = Any
+
+
+def cast(input: Tensor, dtype: dtype | None) -> Tensor:
+    """The tensor in another dtype; itself for its own one or None."""
+    return input if dtype is None or dtype is input.dtype else call1(p.cast, input, (dtype,))
+
 
 defvjp(p.cast, input=lambda g: g)  # the engine casts it back
 

@@ -10,13 +10,14 @@ from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.dtypes import promote_types
 from tensorgl.ops import norm as norms
 from tensorgl.ops.arithmetic import abs
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import where
 from tensorgl.ops.decomposition import svdvals
 from tensorgl.ops.diagonals import diag_embed
 from tensorgl.ops.dims import Dims
 from tensorgl.ops.extremum import amax, amin
 from tensorgl.ops.movement import movedim, squeeze, unsqueeze, wrap_dim
-from tensorgl.ops.reduction import cast, sum
+from tensorgl.ops.reduction import sum
 from tensorgl.ops.solving import inv, slogdet
 from tensorgl.primitives.linalg import check_matrices, check_square
 

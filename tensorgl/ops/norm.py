@@ -10,10 +10,11 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, differentiable, op
 from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.ops.arithmetic import abs, pow, sign
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import eq, gt, isnan, ne, where
 from tensorgl.ops.dims import Dims, count, numpy_names, unreduced
 from tensorgl.ops.movement import expand, reshape, wrap_dim, wrap_dims
-from tensorgl.ops.reduction import cast, sum
+from tensorgl.ops.reduction import sum
 from tensorgl.primitives.reduction import reduced_shape
 
 __all__ = ["dist", "norm", "renorm"]

@@ -8,11 +8,12 @@ from tensorgl import dispatch, dtypes, return_types
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, op, source
 from tensorgl.ops.arithmetic import lerp
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import isnan, ne, where
 from tensorgl.ops.dims import along, numpy_names, pick, squeezed
 from tensorgl.ops.extremum import chosen
 from tensorgl.ops.movement import expand, permute, reshape, wrap_dim
-from tensorgl.ops.reduction import cast, sum
+from tensorgl.ops.reduction import sum
 from tensorgl.ops.sorting import argsort, reject_bool, sort
 from tensorgl.primitives.reduction import check_not_empty
 

@@ -9,6 +9,7 @@ from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, defvjp, differentiable, op, source
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import eq, isnan, ne, where
 from tensorgl.ops.dims import Dims, count, flattened, numpy_names, unreduced
 from tensorgl.ops.movement import expand, flip, permute, reshape, sliced, wrap_dims
@@ -27,14 +28,6 @@ __all__ = [
 ]
 
 Tensor = Any
-
-
-def cast(input: Tensor, dtype: dtype_type | None) -> Tensor:
-    """The tensor in another dtype; itself for its own one or None."""
-    return input if dtype is None or dtype is input.dtype else call1(p.cast, input, (dtype,))
-
-
-defvjp(p.cast, input=lambda g: g)  # the engine casts it to the input's dtype
 
 
 @op

@@ -9,10 +9,11 @@ from tensorgl import dtypes, return_types
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2, calln, defvjp, op
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import eq, ne, where
 from tensorgl.ops.dims import along, numpy_names, pick
 from tensorgl.ops.movement import clone, flip, reshape, sliced, wrap_dim
-from tensorgl.ops.reduction import cast, products_before, sum
+from tensorgl.ops.reduction import products_before, sum
 
 __all__ = [
     "cummax",

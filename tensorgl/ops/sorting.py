@@ -9,10 +9,11 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, op, source
 from tensorgl.ops.bitwise import logical_not
+from tensorgl.ops.casting import cast
 from tensorgl.ops.comparison import eq
 from tensorgl.ops.dims import along, numpy_names, pick
 from tensorgl.ops.movement import reshape, wrap_dim
-from tensorgl.ops.reduction import any, cast
+from tensorgl.ops.reduction import any
 from tensorgl.ops.rounding import clamp_max
 from tensorgl.primitives.core import promote
 
