@@ -18,9 +18,10 @@ from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, call_view, calln, from_host, op, source, to_host
 from tensorgl.inplace import inplace
+from tensorgl.ops.casting import cast
 from tensorgl.ops.movement import expand, inverse, permute, reshape, unsqueeze
 from tensorgl.ops.slicing import strided_slice
-from tensorgl.ops.writing import as_scalar, cast, copy_
+from tensorgl.ops.writing import as_scalar, copy_
 
 __all__ = ["index_put"]
 

@@ -6,19 +6,14 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
-from tensorgl.dispatch import call1, op, source
-from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.dispatch import op, source
 from tensorgl.inplace import inplace
+from tensorgl.ops.casting import cast
 from tensorgl.ops.movement import clone, expand
 
 __all__ = ["fill"]
 
 Tensor = Any
-
-
-def cast(x: Tensor, dtype: dtype_type) -> Tensor:
-    """`x` in this dtype; itself where it has it."""
-    return x if x._aval.dtype is dtype else call1(p.cast, x, (dtype,))
 
 
 def as_scalar(name: str, like: Tensor, value: Any) -> Tensor:
