@@ -13,7 +13,11 @@ from tensorgl.backends.base import Backend
 
 __all__ = ["backend_of", "cuda", "cudnn", "mps"]
 
-_MODULES = {"cpu": "tensorgl.backends.numpy", "meta": "tensorgl.backends.meta"}
+_MODULES = {
+    "cpu": "tensorgl.backends.numpy",
+    "gl": "tensorgl.backends.opengl",
+    "meta": "tensorgl.backends.meta",
+}
 _loaded: dict[device, Backend] = {}
 
 

@@ -17,7 +17,7 @@ Handle = Any
 
 
 class Backend(ABC):
-    """Seven methods. Handles are immutable values to everyone but `assign`."""
+    """Eight methods. Handles are immutable values to everyone but `assign`."""
 
     name: str
 
@@ -53,6 +53,10 @@ class Backend(ABC):
     @abstractmethod
     def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
         """How many elements apart neighbours along each dim lie in memory."""
+
+    def flush(self) -> None:
+        """Start all work that was asked for; nothing to do for a backend that starts it at once."""
+        return
 
     @abstractmethod
     def synchronize(self) -> None:

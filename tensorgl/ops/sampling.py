@@ -8,6 +8,7 @@ one default generator serves them all.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from math import ceil, prod
 from secrets import randbits
 from typing import Any
@@ -18,6 +19,7 @@ from tensorgl import dispatch, dtypes
 from tensorgl import primitives as p
 from tensorgl.avals import device as device_type
 from tensorgl.dtypes import dtype as dtype_type
+from tensorgl.effects import effect
 
 __all__ = ["Generator", "bernoulli_mask", "default_generator", "integers", "normal", "uniform"]
 
@@ -110,7 +112,7 @@ def _draw(
     device: Any,
     generator: Generator | None,
 ) -> Tensor:
-    state = (generator or default_generator).take(words)
+    state = effect(partial((generator or default_generator).take, words))
     return dispatch.source(primitive, (*state, *numbers), params, device_type(device))
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-from tensorgl.optim.optimizer import Optimizer, check
+from tensorgl.inplace import inplace
+from tensorgl.optim.flat import Elementwise, Group, Numbers, State, Structure
+from tensorgl.optim.optimizer import check
 from tensorgl.tensor import Tensor
 
 __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
 
-class _Moments(Optimizer):
+class _Moments(Elementwise):
     """What the family shares: checks, decay, and the running moments."""
 
     def __init__(
@@ -32,31 +34,54 @@ class _Moments(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | options)
 
-    @staticmethod
-    def decayed(p: Tensor, g: Tensor, group: dict[str, Any], decoupled: bool) -> Tensor:
-        """The gradient with weight decay added, or `p` shrunk in place where it is decoupled."""
-        decay = group["weight_decay"]
-        if not decay:
-            return g
-        if decoupled:
-            p.mul_(1 - group["lr"] * decay)
-            return g
-        return g.add(p, alpha=decay)
+    def structure(self, group: Group) -> Structure:
+        """Whether there is weight decay, whether it is decoupled, whether beta 1 is at most a half."""
+        decay = group["weight_decay"] != 0
+        return (
+            decay,
+            decay and group.get("decoupled_weight_decay", False),
+            1 - group["betas"][0] >= 0.5,
+        )
+
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """Both running means."""
+        return "exp_avg", "exp_avg_sq"
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """What `prepared` takes: weight decay, 1 - beta 1, beta 2, 1 - beta 2; and eps."""
+        state["step"] = state.get("step", 0) + 1
+        decay, (beta1, beta2) = group["weight_decay"], group["betas"]
+        if group.get("decoupled_weight_decay", False):
+            decay = 1 - group["lr"] * decay
+        weight = 1 - beta1
+        if weight >= 0.5:
+            weight = 1 - weight
+        return decay, weight, beta2, 1 - beta2, group["eps"]
 
     @staticmethod
-    def moments(
-        p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, int]:
-        """Both running moments after this gradient, and the number of steps."""
-        if not state:
-            state["step"] = 0
-            state["exp_avg"], state["exp_avg_sq"] = p.new_zeros(p.shape), p.new_zeros(p.shape)
-        state["step"] += 1
-        beta1, beta2 = group["betas"]
+    def prepared(
+        p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The parameter and the gradient after weight decay, and both running means with it."""
+        decayed, decoupled, far, *_ = structure
+        decay, weight, beta2, rest2, *_ = numbers
+        if decoupled:
+            p = p * decay
+        elif decayed:
+            g = g + p * decay
         m, v = state["exp_avg"], state["exp_avg_sq"]
-        m.lerp_(g, 1 - beta1)
-        v.copy_(v * beta2 + g * g * (1 - beta2))
-        return m, v, state["step"]
+        approach(m, g, weight, far)
+        inplace(v, v * beta2 + g * g * rest2)
+        return p, g, m, v
+
+
+def approach(mean: Tensor, g: Tensor, weight: Any, far: bool) -> None:
+    """Move a running mean towards `g` by `weight`; if `far`, up to `weight` from `g`.
+
+    From the nearer end, so that a mean that keeps nothing is `g` exactly.
+    """
+    span = g - mean
+    inplace(mean, g - span * weight if far else mean + span * weight)
 
 
 class Adam(_Moments):
@@ -88,6 +113,7 @@ class Adam(_Moments):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(
@@ -98,20 +124,34 @@ class Adam(_Moments):
             weight_decay,
             amsgrad=amsgrad,
             maximize=maximize,
+            fused=fused,
             decoupled_weight_decay=decoupled_weight_decay,
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        g = self.decayed(p, g, group, group["decoupled_weight_decay"])
-        m, v, step = self.moments(p, g, state, group)
-        beta1, beta2 = group["betas"]
-        if group["amsgrad"]:
-            largest = state.get("max_exp_avg_sq")
-            largest = state["max_exp_avg_sq"] = v.clone() if largest is None else largest.maximum(v)
-            v = largest
-        denominator = v.sqrt() / sqrt(1 - beta2**step) + group["eps"]
-        p.add_(m / denominator, alpha=-group["lr"] / (1 - beta1**step))
+    def structure(self, group: Group) -> Structure:
+        """With whether to divide by the largest v."""
+        return *super().structure(group), group["amsgrad"]
+
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """Both running means, and the largest v so far."""
+        return (*super().kept(structure), *("max_exp_avg_sq",) * structure[-1])
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """With the divisor of sqrt(v), and minus the rate of m."""
+        common = super().numbers(group, state)
+        step, (beta1, beta2) = state["step"], group["betas"]
+        return *common, sqrt(1 - beta2**step), -group["lr"] / (1 - beta1**step)
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        start, _, m, v = self.prepared(p, g, state, structure, numbers)
+        *_, eps, correction, rate = numbers
+        if structure[-1]:
+            largest = state["max_exp_avg_sq"]
+            v = inplace(largest, largest.maximum(v))
+        inplace(p, start + m / (v.sqrt() / correction + eps) * rate)
 
 
 class AdamW(Adam):
@@ -130,6 +170,7 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -139,6 +180,7 @@ class AdamW(Adam):
             weight_decay,
             amsgrad,
             maximize=maximize,
+            fused=fused,
             decoupled_weight_decay=True,
         )
 
@@ -160,6 +202,7 @@ class NAdam(_Moments):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check("momentum_decay value", momentum_decay, momentum_decay >= 0)
         super().__init__(
@@ -171,19 +214,34 @@ class NAdam(_Moments):
             momentum_decay=momentum_decay,
             decoupled_weight_decay=decoupled_weight_decay,
             maximize=maximize,
+            fused=fused,
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        g = self.decayed(p, g, group, group["decoupled_weight_decay"])
-        m, v, step = self.moments(p, g, state, group)
-        beta1, beta2 = group["betas"]
-        mu = beta1 * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
-        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
+    counts = ("step", "mu_product")
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """With the corrections of v, and minus the rates of g and m."""
+        common = super().numbers(group, state)
+        step, (beta1, beta2) = state["step"], group["betas"]
+        decay = group["momentum_decay"]
+        mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
         product = state["mu_product"] = state.get("mu_product", 1.0) * mu
-        denominator = (v / (1 - beta2**step)).sqrt() + group["eps"]
-        p.add_(g / denominator, alpha=-group["lr"] * (1 - mu) / (1 - product))
-        p.add_(m / denominator, alpha=-group["lr"] * mu_next / (1 - product * mu_next))
+        return (
+            *common,
+            1 - beta2**step,
+            -group["lr"] * (1 - mu) / (1 - product),
+            -group["lr"] * mu_next / (1 - product * mu_next),
+        )
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        start, g, m, v = self.prepared(p, g, state, structure, numbers)
+        *_, eps, correction, rate, rate_next = numbers
+        divisor = (v / correction).sqrt() + eps
+        inplace(p, start + g / divisor * rate + m / divisor * rate_next)
 
 
 class RAdam(_Moments):
@@ -202,6 +260,7 @@ class RAdam(_Moments):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -211,22 +270,34 @@ class RAdam(_Moments):
             weight_decay,
             decoupled_weight_decay=decoupled_weight_decay,
             maximize=maximize,
+            fused=fused,
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        g = self.decayed(p, g, group, group["decoupled_weight_decay"])
-        m, v, step = self.moments(p, g, state, group)
-        beta1, beta2 = group["betas"]
-        corrected = m / (1 - beta1**step)
-        longest = 2 / (1 - beta2) - 1  # rho at infinity
-        length = longest - 2 * step * beta2**step / (1 - beta2**step)
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """With what makes the divisor 1 while the variance is not finite, and the corrections of m."""
+        common = super().numbers(group, state)
+        step, (beta1, beta2) = state["step"], group["betas"]
+        length_max = 2 / (1 - beta2) - 1  # rho at infinity
+        length = length_max - 2 * step * beta2**step / (1 - beta2**step)
+        on, eps, rectify = 0.0, 1.0, 1.0
         if length > 5:
+            on, eps = 1.0, group["eps"]
             rectify = sqrt(
-                (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-            )
-            corrected = corrected * (rectify * sqrt(1 - beta2**step)) / (v.sqrt() + group["eps"])
-        p.add_(corrected, alpha=-group["lr"])
+                (length - 4)
+                * (length - 2)
+                * length_max
+                / ((length_max - 4) * (length_max - 2) * length)
+            ) * sqrt(1 - beta2**step)
+        return *common[:-1], on, eps, 1 - beta1**step, rectify, -group["lr"]
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        start, _, m, v = self.prepared(p, g, state, structure, numbers)
+        *_, on, eps, correction, rectify, rate = numbers
+        step = m / correction * rectify / (v.sqrt() * on + eps)
+        inplace(p, start + step * rate)
 
 
 class Adamax(_Moments):
@@ -244,18 +315,28 @@ class Adamax(_Moments):
         weight_decay: float = 0,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize, fused=fused)
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        g = self.decayed(p, g, group, decoupled=False)
-        if not state:
-            state["step"] = 0
-            state["exp_avg"], state["exp_inf"] = p.new_zeros(p.shape), p.new_zeros(p.shape)
-        state["step"] += 1
-        beta1, beta2 = group["betas"]
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """The running mean, and the largest gradient."""
+        return "exp_avg", "exp_inf"
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """With minus the rate."""
+        common = super().numbers(group, state)
+        return *common, -group["lr"] / (1 - group["betas"][0] ** state["step"])
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        decayed, _, far = structure
+        decay, weight, beta2, _, eps, rate = numbers
+        if decayed:
+            g = g + p * decay
         m, u = state["exp_avg"], state["exp_inf"]
-        m.lerp_(g, 1 - beta1)
-        u.copy_((u * beta2).maximum(g.abs() + group["eps"]))
-        p.add_(m / u, alpha=-group["lr"] / (1 - beta1 ** state["step"]))
+        approach(m, g, weight, far)
+        inplace(u, (u * beta2).maximum(g.abs() + eps))
+        inplace(p, p + m / u * rate)

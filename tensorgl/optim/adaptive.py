@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tensorgl.optim.optimizer import Optimizer, check
+from tensorgl.inplace import inplace
+from tensorgl.optim.adam import approach
+from tensorgl.optim.flat import Elementwise, Group, Numbers, State, Structure
+from tensorgl.optim.optimizer import check
 from tensorgl.tensor import Tensor
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
-class Adagrad(Optimizer):
+class Adagrad(Elementwise):
     """Divides by the root of the sum of all squared gradients.
 
     Source: Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods".
@@ -27,6 +30,7 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check("learning rate", lr, lr >= 0)
         check("lr_decay value", lr_decay, lr_decay >= 0)
@@ -46,23 +50,42 @@ class Adagrad(Optimizer):
                 "initial_accumulator_value": initial_accumulator_value,
                 "eps": eps,
                 "maximize": maximize,
+                "fused": fused,
             },
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        if not state:
-            state["step"] = 0
-            state["sum"] = p.new_full(p.shape, group["initial_accumulator_value"])
-        state["step"] += 1
-        if group["weight_decay"]:
-            g = g.add(p, alpha=group["weight_decay"])
+    def structure(self, group: Group) -> Structure:
+        """Whether there is weight decay."""
+        return (group["weight_decay"] != 0,)
+
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """The sum of squared gradients."""
+        return ("sum",)
+
+    def begin(self, name: str, p: Tensor, group: Group) -> Tensor:
+        """The sum may start above zero."""
+        return p.new_full(p.shape, group["initial_accumulator_value"])
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """Weight decay, eps, minus the rate."""
+        state["step"] = state.get("step", 0) + 1
         rate = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        total = state["sum"].add_(g * g)
-        p.add_(g / (total.sqrt() + group["eps"]), alpha=-rate)
+        return group["weight_decay"], group["eps"], -rate
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        (decayed,) = structure
+        decay, eps, rate = numbers
+        if decayed:
+            g = g + p * decay
+        total = state["sum"]
+        inplace(total, total + g * g)
+        inplace(p, p + g / (total.sqrt() + eps) * rate)
 
 
-class Adadelta(Optimizer):
+class Adadelta(Elementwise):
     """Steps as large as past steps were, relative to past gradients.
 
     Source: Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method", algorithm 1.
@@ -77,6 +100,7 @@ class Adadelta(Optimizer):
         weight_decay: float = 0,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check("learning rate", lr, lr >= 0)
         check("rho value", rho, 0 <= rho <= 1)
@@ -84,26 +108,46 @@ class Adadelta(Optimizer):
         check("weight_decay value", weight_decay, weight_decay >= 0)
         super().__init__(
             params,
-            {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize},
+            {
+                "lr": lr,
+                "rho": rho,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "fused": fused,
+            },
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        if not state:
-            state["step"] = 0
-            state["square_avg"], state["acc_delta"] = p.new_zeros(p.shape), p.new_zeros(p.shape)
-        state["step"] += 1
-        rho, eps = group["rho"], group["eps"]
-        if group["weight_decay"]:
-            g = g.add(p, alpha=group["weight_decay"])
+    def structure(self, group: Group) -> Structure:
+        """Whether there is weight decay."""
+        return (group["weight_decay"] != 0,)
+
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """Running means of squared gradients and of squared steps."""
+        return "square_avg", "acc_delta"
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """Weight decay, rho, 1 - rho, eps, minus the rate."""
+        state["step"] = state.get("step", 0) + 1
+        rho = group["rho"]
+        return group["weight_decay"], rho, 1 - rho, group["eps"], -group["lr"]
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        (decayed,) = structure
+        decay, rho, rest, eps, rate = numbers
+        if decayed:
+            g = g + p * decay
         squares, deltas = state["square_avg"], state["acc_delta"]
-        squares.copy_(squares * rho + g * g * (1 - rho))
+        inplace(squares, squares * rho + g * g * rest)
         delta = (deltas + eps).sqrt() / (squares + eps).sqrt() * g
-        deltas.copy_(deltas * rho + delta * delta * (1 - rho))
-        p.add_(delta, alpha=-group["lr"])
+        inplace(deltas, deltas * rho + delta * delta * rest)
+        inplace(p, p + delta * rate)
 
 
-class RMSprop(Optimizer):
+class RMSprop(Elementwise):
     """Divides by the root of a running mean of squared gradients.
 
     Source: Hinton 2012, lecture 6e of "Neural Networks for Machine Learning"; centered: Graves 2013.
@@ -120,6 +164,7 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check("learning rate", lr, lr >= 0)
         check("epsilon value", eps, eps >= 0)
@@ -136,29 +181,60 @@ class RMSprop(Optimizer):
                 "momentum": momentum,
                 "centered": centered,
                 "maximize": maximize,
+                "fused": fused,
             },
         )
 
-    def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step for one parameter."""
-        if not state:
-            state["step"] = 0
-            state["square_avg"] = p.new_zeros(p.shape)
-            if group["momentum"]:
-                state["momentum_buffer"] = p.new_zeros(p.shape)
-            if group["centered"]:
-                state["grad_avg"] = p.new_zeros(p.shape)
-        state["step"] += 1
+    def structure(self, group: Group) -> Structure:
+        """Whether there is weight decay, momentum, centering, and whether alpha is at most a half."""
+        return (
+            group["weight_decay"] != 0,
+            group["momentum"] != 0,
+            group["centered"],
+            1 - group["alpha"] >= 0.5,
+        )
+
+    def kept(self, structure: Structure) -> tuple[str, ...]:
+        """Running means of squared gradients and of gradients, and the running sum of steps."""
+        _, moving, centered, _ = structure
+        return (
+            "square_avg",
+            *("momentum_buffer",) * moving,
+            *("grad_avg",) * centered,
+        )
+
+    def numbers(self, group: Group, state: State) -> Numbers:
+        """Weight decay, alpha, 1 - alpha, the weight for `approach`, eps, momentum, minus the rate."""
+        state["step"] = state.get("step", 0) + 1
         alpha = group["alpha"]
-        if group["weight_decay"]:
-            g = g.add(p, alpha=group["weight_decay"])
+        weight = 1 - alpha
+        return (
+            group["weight_decay"],
+            alpha,
+            weight,
+            weight if weight < 0.5 else 1 - weight,
+            group["eps"],
+            group["momentum"],
+            -group["lr"],
+        )
+
+    def rule(
+        self, p: Tensor, g: Tensor, state: State, structure: Structure, numbers: Numbers
+    ) -> None:
+        """One step."""
+        decayed, moving, centered, far = structure
+        decay, alpha, rest, weight, eps, momentum, rate = numbers
+        if decayed:
+            g = g + p * decay
         squares = state["square_avg"]
-        squares.copy_(squares * alpha + g * g * (1 - alpha))
+        inplace(squares, squares * alpha + g * g * rest)
         spread = squares
-        if group["centered"]:
-            average = state["grad_avg"].lerp_(g, 1 - alpha)
+        if centered:
+            average = state["grad_avg"]
+            approach(average, g, weight, far)
             spread = squares - average * average
-        step = g / (spread.sqrt() + group["eps"])
-        if group["momentum"]:
-            step = state["momentum_buffer"].mul_(group["momentum"]).add_(step)
-        p.add_(step, alpha=-group["lr"])
+        step = g / (spread.sqrt() + eps)
+        if moving:
+            total = state["momentum_buffer"]
+            step = inplace(total, total * momentum + step)
+        inplace(p, p + step * rate)

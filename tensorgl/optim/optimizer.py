@@ -102,14 +102,18 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        g = -p.grad if group.get("maximize") else p.grad
-                        self.update(p, g, self.state[p], group)
+            self.update_all()
         for hook in tuple(self._post_hooks.values()):
             hook(self, (), {})
         return loss
+
+    def update_all(self) -> None:
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    g = -p.grad if group.get("maximize") else p.grad
+                    self.update(p, g, self.state[p], group)
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change `p` in place by its gradient `g`; `state` is empty the first time."""

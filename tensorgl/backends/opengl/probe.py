@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["OpenGL", "probe"]
+__all__ = ["OpenGL", "create_context", "is_software", "probe"]
 
 _INSTALL = {
     "libEGL.so": "apt-get install libegl1",
@@ -26,8 +26,13 @@ class OpenGL:
     limits: dict[str, int]
 
 
-def probe() -> OpenGL:
-    """Open a context, read what it is, and close it.
+def is_software(renderer: str) -> bool:
+    """Whether a renderer of this name draws with the CPU."""
+    return any(word in renderer.lower() for word in _SOFTWARE)
+
+
+def create_context() -> Any:
+    """A context without a window: with EGL where there is EGL, the newest version up to 4.3.
 
     Raises:
         RuntimeError: there is no context to be had; the message says what to install.
@@ -38,27 +43,38 @@ def probe() -> OpenGL:
         raise RuntimeError(
             f"moderngl is not installed ({error}); run: pip install moderngl"
         ) from None
-    context = None
     failures: list[str] = []
-    attempts: tuple[dict[str, Any], ...] = ({"backend": "egl"}, {})
+    attempts: tuple[dict[str, Any], ...] = (
+        {"backend": "egl", "require": 430},
+        {"backend": "egl", "require": 330},
+        {"require": 430},
+        {"require": 330},
+    )
     for options in attempts:
         try:
-            context = moderngl.create_standalone_context(require=330, **options)
-            break
+            return moderngl.create_standalone_context(**options)
         except Exception as error:  # glcontext raises bare Exception, ImportError or ValueError
             failures.append(str(error))
-    if context is None:
-        missing = next((v for k, v in _INSTALL.items() if k in failures[0]), _INSTALL["context"])
-        raise RuntimeError(
-            f"no OpenGL context: {'; '.join(dict.fromkeys(failures))}. On Debian run: {missing}"
-        )
+    missing = next((v for k, v in _INSTALL.items() if k in failures[0]), _INSTALL["context"])
+    raise RuntimeError(
+        f"no OpenGL context: {'; '.join(dict.fromkeys(failures))}. On Debian run: {missing}"
+    )
+
+
+def probe() -> OpenGL:
+    """Open a context, read what it is, and close it.
+
+    Raises:
+        RuntimeError: as `create_context`.
+    """
+    context = create_context()
     info = context.info
     names = ("GL_MAX_TEXTURE_SIZE", "GL_MAX_DRAW_BUFFERS", "GL_MAX_SHADER_STORAGE_BLOCK_SIZE")
     renderer = info["GL_RENDERER"]
     found = OpenGL(
         renderer=renderer,
         version=info["GL_VERSION"],
-        software=any(word in renderer.lower() for word in _SOFTWARE),
+        software=is_software(renderer),
         compute=context.version_code >= 430,
         limits={n.removeprefix("GL_").lower(): int(info[n]) for n in names if n in info},
     )

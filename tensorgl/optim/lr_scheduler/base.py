@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgl.effects import effect
 from tensorgl.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler", "per_group"]
@@ -61,7 +62,12 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._optimizer_stepped = True
+        effect(self._go_on)
+
+    def _go_on(self) -> tuple[float, ...]:
+        """`step` as an effect, which gives no numbers: those are the optimizer's."""
         self._advance(self.last_epoch + 1)
+        return ()
 
     def restart(self) -> None:
         """Begin at epoch 0 with the initial rates, as a part of SequentialLR does."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+from tensorgl.effects import effect
 from tensorgl.optim.lr_scheduler.base import LRScheduler, per_group
 from tensorgl.optim.optimizer import Optimizer
 
@@ -51,6 +52,9 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Go to the next epoch."""
+        effect(self._go_on)
+
+    def _go_on(self) -> tuple[float, ...]:
         self.last_epoch += 1
         k = bisect_right(self.milestones, self.last_epoch)
         scheduler = self.schedulers[k]
@@ -59,6 +63,7 @@ class SequentialLR(LRScheduler):
         else:
             scheduler._advance(scheduler.last_epoch + 1)
         self._last_lr = scheduler.get_last_lr()
+        return ()
 
     def state_dict(self) -> dict[str, Any]:
         """Its own state and that of each scheduler."""
@@ -89,9 +94,13 @@ class ChainedScheduler(LRScheduler):
 
     def step(self) -> None:
         """Go to the next epoch."""
+        effect(self._go_on)
+
+    def _go_on(self) -> tuple[float, ...]:
         for s in self.schedulers:
             s.step()
         self._last_lr = self.lrs
+        return ()
 
     def state_dict(self) -> dict[str, Any]:
         """Its own state and that of each scheduler."""
@@ -172,6 +181,9 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Tell the metric of an epoch."""
         current = float(metrics)
+        effect(lambda: self._note(current, epoch))
+
+    def _note(self, current: float, epoch: int | None) -> tuple[float, ...]:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self.is_better(current, self.best):
             self.best, self.num_bad_epochs = current, 0
@@ -187,3 +199,4 @@ class ReduceLROnPlateau(LRScheduler):
                     group["lr"] = lr
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._last_lr = self.lrs
+        return ()

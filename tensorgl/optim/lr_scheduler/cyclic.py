@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import cos, floor, log, pi
 from typing import Any
 
+from tensorgl.effects import effect
 from tensorgl.optim.lr_scheduler.base import LRScheduler, per_group
 from tensorgl.optim.optimizer import Optimizer
 
@@ -76,7 +77,11 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if epoch is None:
             super().step()
         else:
-            self._advance(epoch)  # type: ignore[arg-type]
+            effect(lambda: self._go_to(epoch))
+
+    def _go_to(self, epoch: float) -> tuple[float, ...]:
+        self._advance(epoch)  # type: ignore[arg-type]
+        return ()
 
     def _advance(self, epoch: int) -> None:
         if self.T_mult == 1:

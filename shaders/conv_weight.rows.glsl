@@ -1,0 +1,49 @@
+// part[lane, pair, split, tap, run, o] = sum over positions of x[n, z', y', start + run].lane * g[n, z, y, x, o]
+// The gradients of packed weights (see conv.rows), for each part of the batch. An invocation holds those of
+// a texel of x and two of g; the ranges of the loops leave out positions that read padding.
+#input g
+#input x
+
+#define FIRST(k, D, P, S) (max(0, (P) - (k) * (D) + (S) - 1) / (S))
+#define LAST(k, D, P, S, I, O) min(O, max(0, (I) + (P) - (k) * (D) + (S) - 1) / (S))
+
+void kernel(int t) {
+    int o = t % PAIRS * STEP, p = t / PAIRS, next = min(o + 1, OT - 1) - o;
+    int shift = p % RUN - PX + o / GROUP_OUT * GROUP_IN;
+    p /= RUN;
+    shift += p % TX * DX;
+    p /= TX;
+    int ky = p % TY;
+    p /= TY;
+    int kz = p % TZ, n0 = p / TZ * IMAGES;
+    int z0 = FIRST(kz, DZ, PZ, SZ), z1 = LAST(kz, DZ, PZ, SZ, IZ, OZ);
+    int y0 = FIRST(ky, DY, PY, SY), y1 = LAST(ky, DY, PY, SY, IY, OY);
+    int x0 = FIRST(shift, 1, 0, SX), x1 = LAST(shift, 1, 0, SX, IX, OX);
+    out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
+    for (int n = n0; n < min(n0 + IMAGES, N); n++) for (int z = z0; z < z1; z++) for (int y = y0; y < y1; y++) {
+        int row = (n * IZ + z * SZ - PZ + kz * DZ) * IY + y * SY - PY + ky * DY;
+        int a = row * IX + x0 * SX + shift, b = (((n * OZ + z) * OY + y) * OX + x0) * OT + o;
+        for (int x = x0; x < x1; x++) {
+            x_vec v = load4_x(a);
+            g_vec g0 = load4_g(b), g1 = load4_g(b + next);
+            c0 += v.x * g0;
+            c1 += v.x * g1;
+            c2 += v.y * g0;
+            c3 += v.y * g1;
+            c4 += v.z * g0;
+            c5 += v.z * g1;
+            c6 += v.w * g0;
+            c7 += v.w * g1;
+            a += SX;
+            b += OT;
+        }
+    }
+    RESULT0(t, c0);
+    RESULT1(t + BLOCK, c1);
+    RESULT2(t + 2 * BLOCK, c2);
+    RESULT3(t + 3 * BLOCK, c3);
+    RESULT4(t + 4 * BLOCK, c4);
+    RESULT5(t + 5 * BLOCK, c5);
+    RESULT6(t + 6 * BLOCK, c6);
+    RESULT7(t + 7 * BLOCK, c7);
+}

@@ -1,0 +1,261 @@
+"""The GLSL backend: a lazy graph, cut into kernels for any device that draws triangles.
+
+It imports no GL library; a `Device` runs its launches. Values come into being at a flush:
+
+    graph.py      nodes that wait, and the walk that turns them into a key
+    snapshot.py   the same as values and operands (once for each key)
+    schedule.py   which values are realised, and by which kernels; merge.py joins kernels
+    codegen.py    a kernel as GLSL; access.py for where it reads; shader.py for text from files
+    plan.py       launches, memory and numbers as plain data; memory.py for the pool
+    lowering/     how each primitive becomes kernels: a module a family
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tensorgl.avals import Aval
+from tensorgl.backends.base import Backend, Handle, unsupported
+from tensorgl.backends.glsl import lowering
+from tensorgl.backends.glsl.codegen import MAPS, Program
+from tensorgl.backends.glsl.device import Device
+from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
+from tensorgl.backends.glsl.ir import Kernel, kind_of
+from tensorgl.backends.glsl.layout import dense_strides, layout, transformed
+from tensorgl.backends.glsl.lowering import ANCHORS, REWRITES, Context
+from tensorgl.backends.glsl.memory import Buffer, Pool
+from tensorgl.backends.glsl.plan import Output, Plan, make_plan
+from tensorgl.backends.glsl.snapshot import snapshot
+from tensorgl.primitives import Primitive, copy
+
+__all__ = ["GlslBackend"]
+
+PLANS = 1024
+"""Plans that are kept; the one that was not used for longest goes first."""
+
+_STORED = {"f32": np.float32, "f16": np.float16, "i32": np.int32, "u8": np.uint8}
+
+
+class GlslBackend(Backend):
+    """Records calls, and runs them on a device when their values are wanted."""
+
+    name = "gl"
+
+    def __init__(self, device: Device) -> None:
+        lowering.load()
+        self.device = device
+        self.pool = Pool(device)
+        self.graph = Graph(self._run)
+        self._plans: dict[Any, Plan] = {}
+        self._programs: dict[str, int] = {}
+        self._debug = int(os.environ.get("TENSORGL_DEBUG") or 0)
+        self._launches = self._uploads = self._downloads = self._flushes = self._planned = 0
+        self.observer: Callable[[Plan, list[int]], None] | None = None
+
+    def bind(
+        self, primitive: Primitive, avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any
+    ) -> Callable[..., Any]:
+        for a in (*avals, *((out,) if isinstance(out, Aval) else out)):
+            _check(a)
+        if primitive.view:
+            return self._view(primitive, avals[0], params)
+        name = primitive.name
+        if name not in MAPS and name not in ANCHORS and name not in REWRITES:
+            raise unsupported(self.name, primitive, avals)
+        call = call_of(name, primitive, avals, params, out)
+        add = self.graph.add
+        if not isinstance(out, Aval):
+            parts = [call_of("part", None, (), k, a) for k, a in enumerate(out)]
+
+            def run_parts(*handles: Any) -> Any:
+                main = add(call, handles)
+                return tuple([add(part, (main,)) for part in parts])
+
+            return run_parts
+        return lambda *handles: add(call, handles)
+
+    def _view(self, primitive: Primitive, aval: Aval, params: tuple[Any, ...]) -> Any:
+        name = primitive.name
+        dense = layout(tuple(aval.shape))
+        first = transformed(dense, name, params)
+        dim = params[0] if name == "narrow" else 0
+
+        def run(x: Any, *numbers: int) -> View:
+            if type(x) is Node:
+                at, (new, shift), base = dense, first, x
+            else:
+                at, base = x.layout, x.base
+                new, shift = transformed(at, name, params)
+                shift += x.offset
+            if numbers:
+                shift += numbers[0] * at.strides[dim]
+            return View(base, new, shift)
+
+        return run
+
+    def upload(self, array: Any, aval: Aval) -> Handle:
+        _check(aval)
+        kind = kind_of(aval.dtype)
+        stored = _STORED[kind]
+        if aval.dtype.name == "int64" and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < -(2**31) or high >= 2**31:
+                raise RuntimeError(
+                    f"value {low if low < -(2**31) else high} cannot be converted to type int32 without "
+                    "overflow: device 'gl' holds int64 in 32 bits; keep this tensor on 'cpu'"
+                )
+        flat = np.zeros(-(-aval.size // 4) * 4, stored)
+        flat[: aval.size] = array.reshape(-1)
+        block = self.pool.take(kind, max(flat.size // 4, 1))
+        if aval.size:
+            self._uploads += 1
+            self.device.write(block.memory, 0, flat.tobytes())
+        return self.graph.leaf(aval, Buffer(block))
+
+    def download(self, handle: Handle, aval: Aval) -> Any:
+        if type(handle) is View:
+            at = handle.layout
+            if at.size < handle.base.call.out.size or handle.base.call.out.size == 0:
+                handle = self._copied(handle, aval)
+            else:
+                base = self._read(handle.base)
+                steps = tuple(s * base.itemsize for s in at.strides)
+                begin = base.reshape(-1)[handle.offset :]
+                return np.ndarray(at.shape, base.dtype, np.ascontiguousarray(begin), 0, steps).copy()
+        return self._read(handle)
+
+    def _copied(self, handle: Handle, aval: Aval) -> Node:
+        return self.graph.add(call_of("copy", copy, (aval,), (), aval), (handle,))
+
+    def _read(self, node: Node) -> Any:
+        """A node's values as an array of its dtype, in row-major order."""
+        if node.buffer is None:
+            self.graph.flush()
+        buffer, aval = node.buffer, node.call.out
+        assert buffer is not None, node.call
+        kind = kind_of(aval.dtype)
+        shape = tuple(aval.shape)
+        if aval.size == 0:
+            return np.zeros(shape, aval.dtype.name)
+        self._downloads += 1
+        data = self.device.read(buffer.block.memory, buffer.start, -(-aval.size // 4))
+        flat = np.frombuffer(data, _STORED[kind])[: aval.size]
+        if buffer.order is not None:
+            stored = flat.reshape([shape[d] for d in buffer.order])
+            flat = stored.transpose([buffer.order.index(d) for d in range(len(shape))])
+        return flat.reshape(shape).astype(aval.dtype.name)
+
+    def assign(self, target: Handle, source: Handle, aval: Aval) -> None:
+        if type(source) is View:
+            source = self._copied(source, aval)
+        if type(target) is Node:
+            self.graph.write(target, source)
+            return
+        base, at = target.base, target.layout
+        whole = base.call.out
+        if at.dense and at.size == whole.size and not target.offset:
+            shown = View(source, layout(tuple(whole.shape)), 0)
+            self.graph.write(base, self._copied(shown, whole))
+            return
+        call = call_of("update", None, (whole, aval), (at,), whole)
+        self.graph.write(base, self.graph.add(call, (base, source, target.offset)))
+
+    def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
+        return dense_strides(tuple(aval.shape)) if type(handle) is Node else handle.layout.strides
+
+    def flush(self) -> None:
+        self.graph.flush()
+
+    def synchronize(self) -> None:
+        self.graph.flush()
+        self.device.finish()
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "launches": self._launches,
+            "compiles": len(self._programs),
+            "flushes": self._flushes,
+            "plans": self._planned,
+            "uploads": self._uploads,
+            "downloads": self._downloads,
+            "bytes_live": self.pool.live,
+            "bytes_peak": self.pool.peak,
+            "bytes_pooled": self.pool.pooled,
+        }
+
+    def _run(self, trace: Trace) -> None:
+        """Find or make the plan of a trace, run it, and give nodes their buffers."""
+        key = tuple(trace.key)
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            plan = self.plan(trace)
+            if len(self._plans) >= PLANS:
+                del self._plans[next(iter(self._plans))]
+        self._plans[key] = plan
+        leaves: list[Any] = [node.buffer for node in trace.leaves]
+        self.place(plan, trace, leaves, self.start(plan, leaves, trace.numbers))
+
+    def plan(self, trace: Trace) -> Plan:
+        """A new plan for a trace."""
+        self._planned += 1
+        context = Context(self.device.limits)
+        return make_plan(snapshot(trace, context), context, self.device, self._compile)
+
+    def start(self, plan: Plan, leaves: list[Any], numbers: list[Any]) -> Any:
+        """Run a plan on leaves' buffers; its blocks."""
+        self._flushes += 1
+        self._launches += len(plan.about)
+        if self.observer is None:
+            return plan.run(leaves, numbers, self.device.run, self.pool)
+        times: list[int] = []
+
+        def timed(*arguments: Any) -> None:
+            times.extend(self.device.timed(*arguments))
+
+        blocks = plan.run(leaves, numbers, timed, self.pool)
+        self.observer(plan, times)
+        return blocks
+
+    @staticmethod
+    def place(plan: Plan, trace: Trace, leaves: list[Any], blocks: Any) -> None:
+        """Give visible and written nodes the buffers that a run filled."""
+
+        def buffer(x: Output) -> Buffer:
+            return leaves[x.place] if x.leaf else Buffer(blocks[x.place], x.start, x.order)
+
+        targets = [n for n in trace.written if n.buffer is not None]
+        for node, x in zip(targets, plan.written, strict=True):
+            node.buffer = buffer(x)
+        seen = [n for n, v in zip(trace.nodes, trace.visible, strict=True) if v]
+        for node, x in zip(seen, plan.outputs, strict=True):
+            node.buffer = buffer(x)
+
+    def _compile(self, kernel: Kernel, program: Program) -> int:
+        number = self._programs.get(program.source)
+        if number is None:
+            if self._debug:
+                stored = [v for v in kernel.outputs if v is not None]
+                print(f"compile {kernel.template or stored[0].op}: {stored}", file=sys.stderr)
+            if self._debug > 1:
+                print(program.source, file=sys.stderr)
+            number = self.device.compile(
+                program.source,
+                [kind_of(v.dtype) for v in program.inputs],
+                [kind_of(v.dtype) for v in kernel.outputs if v is not None]
+                * (kernel.wide if self.device.limits.target == "fragment" else 1),
+            )
+            self._programs[program.source] = number
+        return number
+
+
+def _check(a: Aval) -> None:
+    if a.dtype.name == "float64" and not a.dtype.weak:
+        raise TypeError(
+            "Cannot convert a tensor to float64 on device 'gl', which does not support float64. Please "
+            "use float32 instead."
+        )

@@ -1,0 +1,178 @@
+"""Where four lanes read: positions in a space of sizes, and what strides make of them, as GLSL.
+
+An `Index` is a position of four lanes in a mixed-radix space. Three forms, from cheap to dear:
+
+    texel    `expr` is a texel's number: lane j is at element 4 * expr + j
+    scalar   `expr` is an int: every lane is at that element
+    lanes    `expr` is an ivec4, one element a lane
+
+`Scope.at` walks an index through an operand's strides and keeps the cheapest form that is right.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+from tensorgl.backends.glsl.layout import Digits, dense_strides, simplified
+
+__all__ = ["Index", "Scope"]
+
+LANES = "ivec4(0, 1, 2, 3)"
+
+
+class Index(NamedTuple):
+    """A position in the space of `sizes`; digit k counts dim `order[k]` (None: dim k)."""
+
+    form: str
+    expr: str
+    sizes: tuple[int, ...]
+    order: tuple[int, ...] | None = None
+
+    def reshaped(self, sizes: tuple[int, ...]) -> Index:
+        """The same position counted in other sizes of the same product."""
+        return Index(self.form, self.expr, sizes)
+
+
+class Scope:
+    """The lines of one GLSL function, each expression once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._names: dict[tuple[str, str], str] = {}
+
+    def let(self, type: str, expression: str) -> str:
+        """A variable that holds the expression."""
+        if expression.isidentifier() or expression.isdigit():
+            return expression
+        name = self._names.get((type, expression))
+        if name is None:
+            name = self._names[type, expression] = f"{type[0]}{len(self._names)}"
+            self.lines.append(f"{type} {name} = {expression};")
+        return name
+
+    def element(self, index: Index) -> Index:
+        """The index as elements, not texels: "scalar" or "lanes"."""
+        if index.form != "texel":
+            return index
+        size = prod(index.sizes)
+        lanes = f"4 * {index.expr} + {LANES}"
+        if size % 4:  # lanes past the end read the last element
+            lanes = f"min({lanes}, {size - 1})"
+        return Index("lanes", self.let("ivec4", lanes), index.sizes, index.order)
+
+    def digits(self, index: Index) -> list[str]:
+        """The coordinate of each dim, in the order of the dims: ints, or ivec4s if lanes differ."""
+        index = self.element(index)
+        kind = "int" if index.form == "scalar" else "ivec4"
+        found = self._split(kind, index.expr, index.sizes)
+        if index.order is None:
+            return found
+        by_dim = dict(zip(index.order, found, strict=True))
+        return [by_dim[d] for d in range(len(found))]
+
+    def _split(self, kind: str, position: str, sizes: tuple[int, ...]) -> list[str]:
+        """The digits of a position, outermost first."""
+        found: list[str] = []
+        rest = position
+        for k in range(len(sizes) - 1, -1, -1):
+            n = sizes[k]
+            if n == 1:
+                found.append(f"{kind}(0)" if kind != "int" else "0")
+            elif prod(sizes[:k]) == 1:
+                found.append(rest)
+            else:
+                found.append(self.remainder(kind, rest, n))
+                rest = self.quotient(kind, rest, n)
+        return found[::-1]
+
+    def quotient(self, kind: str, a: str, n: int) -> str:
+        """`a / n` of what is not negative."""
+        if n & (n - 1) == 0:
+            return self.let(kind, f"{a} >> {n.bit_length() - 1}")
+        return self.let(kind, f"{a} / {n}")
+
+    def remainder(self, kind: str, a: str, n: int) -> str:
+        """`a % n` of what is not negative."""
+        if n & (n - 1) == 0:
+            return self.let(kind, f"{a} & {n - 1}")
+        return self.let(kind, f"{a} - {self.quotient(kind, a, n)} * {n}")
+
+    def _walk(self, kind: str, position: str, digits: Digits, start: str) -> str:
+        """start + the sum of digit * stride."""
+        terms = [
+            d if s == 1 else f"{d} * {s}"
+            for d, (_, s) in zip(
+                self._split(kind, position, tuple(n for n, _ in digits)), digits, strict=True
+            )
+            if s
+        ]
+        if start:
+            terms.append(start)
+        if not terms:
+            return "0"
+        total = " + ".join(terms)
+        if kind == "ivec4" and all("ivec4" not in t and t == start for t in terms):
+            total = f"ivec4({total})"
+        return self.let(kind, total)
+
+    def at(
+        self, index: Index, shape: tuple[int, ...], strides: tuple[int, ...], start: str, aligned: bool
+    ) -> Index:
+        """The element of memory for a position in `shape`, walked by `strides` from `start` on.
+
+        `start` is GLSL for an int, or empty; `aligned` says that it is a multiple of four.
+        """
+        if index.order is None:
+            pairs = list(zip(shape, strides, strict=True))
+        else:
+            pairs = [(shape[d], strides[d]) for d in index.order]
+        digits = simplified(pairs)
+        flat = (prod(shape),)
+        if not digits or all(s == 0 for _, s in digits):
+            return Index("scalar", start or "0", flat)
+        inner, step = digits[-1]
+        if index.form == "texel" and inner % 4 == 0 or len(digits) == 1 and index.form == "texel":
+            outer_aligned = all(s % 4 == 0 for _, s in digits[:-1])
+            if step == 1 and aligned and outer_aligned:
+                in_texels = (*((n, s // 4) for n, s in digits[:-1]), ((inner + 3) // 4, 1))
+                begin = f"({start} >> 2)" if start else ""
+                return Index("texel", self._walk("int", index.expr, in_texels, begin), flat)
+            if step == 0 and inner % 4 == 0:
+                outer = (*digits[:-1], (inner // 4, 0))
+                return Index("scalar", self._walk("int", index.expr, outer, start), flat)
+        index = self.element(index)
+        kind = "int" if index.form == "scalar" else "ivec4"
+        return Index(index.form, self._walk(kind, index.expr, digits, start), flat)
+
+
+def physical(digits: Digits, shape: tuple[int, ...], order: tuple[int, ...]) -> Digits | None:
+    """Digits that walk a row-major memory of `shape`, as they walk one with dims in `order`.
+
+    None if one of them does not stay within one dim.
+    """
+    logical = dense_strides(shape)
+    in_memory = dense_strides(tuple(shape[d] for d in order))
+    place = {d: in_memory[k] for k, d in enumerate(order)}
+    found: list[tuple[int, int]] = []
+    for n, s in digits:
+        if n == 1 or s == 0:
+            found.append((n, 0))
+            continue
+        for d in range(len(shape)):
+            if shape[d] > 1 and s >= logical[d] and s % logical[d] == 0:
+                times = s // logical[d]
+                if (n - 1) * times < shape[d]:
+                    found.append((n, times * place[d]))
+                    break
+                # a run over this dim and those outside it: split it where this dim ends
+                if times == 1 and n % shape[d] == 0:
+                    outer = physical(((n // shape[d], s * shape[d]),), shape, order)
+                    if outer is None:
+                        return None
+                    found.extend([*outer, (shape[d], place[d])])
+                    break
+                return None
+        else:
+            return None
+    return tuple(found)

@@ -1,0 +1,321 @@
+"""From a kernel to GLSL: expressions over operands, a template's inputs and results, the whole text.
+
+An `Emitter` writes the body of one function. `emit(value, index)` gives the name of a variable with
+four elements of a value: of a realised one by a load, of any other by the rule of its op in `MAPS`,
+which asks for its operands in turn. So inlining needs no decision here; the scheduler made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tensorgl import dtypes
+from tensorgl.backends.glsl.access import Index, Scope, physical
+from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, vec
+from tensorgl.backends.glsl.layout import dense_strides, simplified
+from tensorgl.backends.glsl.shader import library_for, section, template
+
+__all__ = ["MAPS", "Emitter", "Program", "build", "map_op"]
+
+Rule = Callable[["Emitter", Value, Index], str]
+MAPS: dict[str, Rule] = {}
+"""How each op whose elements depend on few elements of its operands is written as an expression."""
+
+HEADER = 4
+"""Numbers that every kernel gets first: grid, start, logarithm of the width, and one to spare."""
+
+
+def map_op(*names: str) -> Callable[[Rule], Rule]:
+    """Register the rule `(emitter, value, index) -> expression` of ops of these names."""
+
+    def register(rule: Rule) -> Rule:
+        for name in names:
+            MAPS[name] = rule
+        return rule
+
+    return register
+
+
+class Program(NamedTuple):
+    """A kernel's text and how it is bound: the values it reads, and its numbers after the header."""
+
+    source: str
+    inputs: tuple[Value, ...]
+    numbers: tuple[Number | int, ...]  # an int is a place among the flush's numbers
+
+
+class Bindings:
+    """What one kernel reads: each realised value once, each number once."""
+
+    def __init__(self) -> None:
+        self.values: dict[Value, int] = {}
+        self.numbers: dict[Any, int] = {}
+
+    def value(self, value: Value) -> int:
+        """Its place among the inputs."""
+        return self.values.setdefault(value, len(self.values))
+
+    def number(self, key: Any) -> str:
+        """GLSL for a number, as an int."""
+        place = HEADER + self.numbers.setdefault(key, len(self.numbers))
+        return f"numbers[{place >> 2}].{'xyzw'[place & 3]}"
+
+
+class Emitter(Scope):
+    """Writes expressions into the body of one function.
+
+    `given` maps values that the function gets as arguments to the arguments' names.
+    """
+
+    def __init__(self, bindings: Bindings, realised: Any, given: dict[Value, str]) -> None:
+        super().__init__()
+        self._bindings = bindings
+        self._realised = realised
+        self._given = given
+        self._done: dict[tuple[Value, Index], str] = {}
+
+    def emit(self, value: Value, index: Index) -> str:
+        """A variable with the elements of `value`, a vec4 or ivec4, at an index of its shape."""
+        if value in self._given:
+            return self._given[value]
+        key = value, index
+        name = self._done.get(key)
+        if name is None:
+            kind = vec(value.dtype)
+            text = MAPS[value.op](self, value, index)
+            name = self._done[key] = self.let(kind, _rounded(text, value))
+        return name
+
+    def operand(self, value: Value, k: int, index: Index) -> str:
+        """Operand k of an elementwise value at an index of the result: broadcast, numbers included."""
+        x = value.operands[k]
+        if isinstance(x, Number):
+            return self.splat(x)
+        lead = len(value.shape) - len(x.shape)
+        strides = (0,) * lead + tuple(
+            0 if n == 1 else s for n, s in zip(x.shape, x.layout.strides, strict=True)
+        )
+        if index.order is None and index.sizes != value.shape:
+            index = index.reshaped(value.shape)
+        return self.load(x, index, value.shape, strides)
+
+    def load(
+        self, x: Operand, index: Index, shape: tuple[int, ...] = (), strides: Any = None
+    ) -> str:
+        """An operand's elements at an index of its shape, or of a `shape` walked by `strides`."""
+        if strides is None:
+            shape, strides = x.shape, x.layout.strides
+            if index.order is None:
+                index = index.reshaped(shape)
+        start = self.start(x)
+        value = x.value
+        if value in self._realised and value.order is not None:
+            return self._permuted(x, index, shape, strides, start)
+        if value in self._given and x.whole:
+            return self._given[value]
+        return self._memory(value, self.at(index, shape, strides, start, x.aligned))
+
+    def _memory(self, value: Value, at: Index) -> str:
+        """A value's elements at an index of its own memory."""
+        if value not in self._realised:
+            return self.emit(value, at.reshaped(value.shape))
+        k = self._bindings.value(value)
+        kind = vec(value.dtype)
+        if at.form == "texel":
+            return self.let(kind, f"texel_{k}({at.expr})")
+        if at.form == "scalar":
+            return self.let(kind, f"{kind}(element_{k}({at.expr}))")
+        lanes = ", ".join(f"element_{k}({at.expr}.{c})" for c in "xyzw")
+        return self.let(kind, f"{kind}({lanes})")
+
+    def _permuted(self, x: Operand, index: Index, shape: Any, strides: Any, start: str) -> str:
+        """A load from a value whose physical order is not row-major."""
+        value, order = x.value, x.value.order
+        assert order is not None
+        if index.order is not None:
+            shape, strides = (
+                tuple(s[d] for d in index.order) for s in (shape, strides)
+            )
+            index = index.reshaped(shape)
+        if not start:
+            digits = physical(simplified(zip(shape, strides, strict=True)), value.shape, order)
+            if digits is not None:
+                sizes, steps = tuple(n for n, _ in digits), tuple(s for _, s in digits)
+                return self._memory(value, self.at(index.reshaped(sizes), sizes, steps, "", True))
+        at = self.at(index, shape, strides, start, x.aligned)
+        coordinates = self.digits(at.reshaped(value.shape))
+        in_memory = dense_strides(tuple(value.shape[d] for d in order))
+        terms = [f"{coordinates[d]} * {in_memory[k]}" for k, d in enumerate(order)]
+        kind = "int" if at.form == "scalar" else "ivec4"
+        place = self.let(kind, " + ".join(terms))
+        return self._memory(value, Index("scalar" if kind == "int" else "lanes", place, ()))
+
+    def start(self, x: Operand) -> str:
+        """GLSL for where an operand starts, or nothing where that is 0."""
+        if x.slot is None:
+            return str(x.shift) if x.shift else ""
+        begin = self._bindings.number(x.slot)
+        return f"({begin} + {x.shift})" if x.shift else begin
+
+    def number(self, x: Number) -> str:
+        """A Python number as a float or an int."""
+        if x.constant is not None:
+            return literal(x.constant) if x.float else str(int(x.constant))
+        text = self._bindings.number(x)
+        return f"intBitsToFloat({text})" if x.float else text
+
+    def splat(self, x: Number) -> str:
+        """A Python number in four lanes."""
+        return self.let("vec4" if x.float else "ivec4", f"{'vec4' if x.float else 'ivec4'}({self.number(x)})")
+
+
+def literal(x: float) -> str:
+    """A finite float as GLSL."""
+    return repr(float(x))
+
+
+_TRUTHS = frozenset(
+    ["eq", "ne", "lt", "le", "isnan", "logical_not", "copy", "where", "mul", "minimum", "maximum"]
+    + ["bitwise_and", "bitwise_or", "bitwise_xor", "cast", "bernoulli"]
+)
+"""Ops that give 0 or 1 for operands that are 0 or 1."""
+_MOVES = frozenset(["copy", "cast", "full", "flip", "pad", "cat", "where", "take", "gather"])
+"""Ops whose results are elements of their operands, or are rounded already."""
+
+
+def _rounded(text: str, value: Value) -> str:
+    """An expression with its dtype's rounding or wrapping, where memory is narrower than GLSL's types."""
+    name = value.dtype.name
+    if name in ("float32", "int32", "int64") or value.op in _MOVES:
+        return text
+    if name == "float16":
+        return f"round16({text})"
+    if name == "uint8":
+        return f"({text}) & 255"
+    if name == "bool":
+        return text if value.op in _TRUTHS else f"to_bool({text})"
+    bits = 8 * (4 - value.dtype.itemsize)
+    return f"(({text}) << {bits}) >> {bits}"
+
+
+def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
+    """The text of a kernel. `realised` holds the values that lie in memory when it runs."""
+    bindings = Bindings()
+    parts: list[str] = []
+    custom = kernel.template is not None and kernel.template.endswith(".compute")
+    if kernel.template is None:
+        parts.append(_expressions(kernel, bindings, realised))
+    else:
+        text, inputs = template(kernel.template)
+        parts += [f"#define {n} {v}\n" for n, v in kernel.defines.items()]
+        for name in inputs:
+            parts.append(_input(name, kernel.inputs[name], text, bindings, realised))
+        parts.append(_results(kernel, bindings, realised, limits.target))
+        parts.append(text)
+    body = "".join(parts)
+    target = limits.target
+    head = [limits.header + "\n"]
+    if not custom:
+        head.append(section(target, "local"))
+    head.append(section(target, "begin", n=(HEADER + len(bindings.numbers) + 3) // 4))
+    for value, k in bindings.values.items():
+        mask, log = value.width - 1, value.width.bit_length() - 1
+        head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, l=log))
+    count = len(bindings.values)
+    stored = kernel.outputs[0]
+    outputs = kernel.outputs if kernel.wide == 1 or target == "compute" else [stored] * kernel.wide
+    for k, value in enumerate(outputs):
+        head.append(section(target, f"output {kind_of(value.dtype)}", k=k, p=count + k))
+    prelude = "".join(head)
+    tail = "" if custom else section(target, "main")
+    source = prelude + library_for(body) + body + tail
+    return Program(source, tuple(bindings.values), tuple(bindings.numbers))
+
+
+def _function(head: str, scope: Scope, last: str) -> str:
+    return "\n    ".join([f"{head} {{", *scope.lines, last]) + "\n}\n"
+
+
+def _domain(value: Value, form: str, expr: str) -> Index:
+    """Positions in a realised value's memory, in its physical order."""
+    if value.order is None:
+        return Index(form, expr, value.shape)
+    return Index(form, expr, tuple(value.shape[d] for d in value.order), value.order)
+
+
+def _expressions(kernel: Kernel, bindings: Bindings, realised: Any) -> str:
+    """The kernel of a map: texel t of each output is an expression."""
+    scope = Emitter(bindings, realised, {})
+    inside = realised - set(kernel.outputs)
+    scope._realised = inside  # pyright: ignore[reportPrivateUsage]
+    stores = [
+        f"store_{k}(t, {scope.emit(value, _domain(value, 'texel', 't'))});"
+        for k, value in enumerate(kernel.outputs)
+    ]
+    return _function("void kernel(int t)", scope, "\n    ".join(stores))
+
+
+def _input(name: str, x: Operand, text: str, bindings: Bindings, realised: Any) -> str:
+    """The load functions of a template's input, as far as the template calls them."""
+    kind = vec(x.value.dtype)
+    one = "float" if kind == "vec4" else "int"
+    parts = [f"#define {name}_vec {kind}\n#define {name}_scalar {one}\n"]
+    if f"load4_{name}(" in text:
+        scope = Emitter(bindings, realised, {})
+        found = scope.load(x, Index("texel", "t", x.shape))
+        parts.append(_function(f"{kind} load4_{name}(int t)", scope, f"return {found};"))
+    if f"load_{name}(" in text:
+        scope = Emitter(bindings, realised, {})
+        found = scope.load(x, Index("scalar", "i", x.shape))
+        parts.append(_function(f"{one} load_{name}(int i)", scope, f"return {found}.x;"))
+    return "".join(parts)
+
+
+def _results(kernel: Kernel, bindings: Bindings, realised: Any, target: str) -> str:
+    """The functions that take a template's results: epilogue and store."""
+    kind = vec(kernel.results[0].dtype)
+    one = "float" if kind == "vec4" else "int"
+    parts = [f"#define out_vec {kind}\n#define out_scalar {one}\n"]
+    if kernel.wide == 1 and not (kernel.template or "").endswith(".compute"):
+        for k, result in enumerate(kernel.results):
+            output = kernel.outputs[k]
+            parts.append(_result(f"RESULT{k}", f"store_{k}", result, output, bindings, realised))
+        return "".join(parts)
+    result, output = kernel.results[0], kernel.outputs[0]
+    if target == "compute":
+        scope, found = _epilogue(result, output, bindings, realised)
+        scope.lines.insert(0, f"if (t >= {output.texels}) return;")
+        head = f"void store(int t, {vec(result.dtype)} v)"
+        parts.append(_function(head, scope, f"store_0(t, {found});"))
+        parts += [f"#define RESULT{k} store\n" for k in range(kernel.wide)]
+    else:
+        scope, found = _epilogue(result, output, bindings, realised)
+        head = f"{vec(output.dtype)} epilogue(int t, {vec(result.dtype)} v)"
+        parts.append(_function(head, scope, f"return {found};"))
+        parts += [
+            f"void RESULT{k}(int t, {vec(result.dtype)} v) {{ store_{k}(t, epilogue(t, v)); }}\n"
+            for k in range(kernel.wide)
+        ]
+    return "".join(parts)
+
+
+def _epilogue(result: Value, output: Value, bindings: Bindings, realised: Any) -> Any:
+    scope = Emitter(bindings, realised - {output}, {result: "v"})
+    return scope, scope.emit(output, _domain(output, "texel", "t"))
+
+
+def _result(
+    name: str, store: str, result: Value, output: Value, bindings: Bindings, realised: Any
+) -> str:
+    scope, found = _epilogue(result, output, bindings, realised)
+    head = f"void {name}(int t, {vec(result.dtype)} v)"
+    return _function(head, scope, f"{store}(t, {found});")
+
+
+_COMPARISONS = frozenset(["eq", "ne", "lt", "le"])
+
+
+def dtype_class(d: dtypes.dtype) -> str:
+    """How a dtype is held in a shader: "float", "int" or "bool"."""
+    return ("bool", "int", "float")[d.category]

@@ -1,0 +1,144 @@
+"""How each primitive becomes kernels: a module a family.
+
+Three ways, registered by the primitive's name:
+
+`@map_op(name)` (codegen.py): an element of the result is an expression of few elements of the operands.
+    `rule(e, value, index) -> GLSL expression` of four elements (vec4 or ivec4). Inside it:
+    `e.operand(value, k, index)` operand k, broadcast as in elementwise ops, numbers included;
+    `e.digits(index.reshaped(value.shape) if index.order is None else index)` the coordinates of each dim,
+    as ints (index.form "scalar") or ivec4s; `e.load(operand, Index(form, expr, operand.shape))` an operand at
+    an index that the rule computed ("lanes": an ivec4 expression of flat row-major elements of the
+    operand's shape, "scalar": an int); `e.let(type, expression)` a variable; `e.number(x)`, `e.splat(x)` a
+    Number. Maps are inlined into whatever reads them. Loads must stay within the operand: clamp the
+    indices, then select.
+
+`@anchor(name, inline=(…))`: a kernel of its own, from a template in shaders/. `lower(value, context) -> Kernel`
+    chooses the template, its `#define`s and inputs by the shapes and layouts of `value.operands` and by
+    `context.limits`. Operands whose places are in `inline` may be expressions when nobody else wants their
+    value; others are realised first. What reads the result element by element may be absorbed by
+    the kernel (its epilogue): RESULT and store take care of it.
+
+`@rewrite(name)`: before scheduling, a value is replaced by others. `rule(value, context) -> Value`, with
+    `context.step(op, operands, params, shape, dtype)` making new values: a primitive, or a step of the lowering's own
+    that has an anchor or a map. So a large sum becomes two, and so on. Returning `value` itself keeps it.
+
+An op of several results (an aval tuple) gives `value.params`… and its parts are values "part" with params k; an
+anchor for it returns a Kernel whose results are those parts, `context.parts(value)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tensorgl.backends.glsl.device import Limits
+from tensorgl.backends.glsl.ir import Kernel, Operand, Value
+from tensorgl.backends.glsl.memory import bucket
+from tensorgl.dtypes import dtype
+
+__all__ = ["ANCHORS", "REWRITES", "Anchor", "Context", "anchor", "rewrite"]
+
+
+class Context:
+    """What lowerings may ask: the device's limits, and new values."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._kernels: list[Kernel] = []
+        self._parts: dict[Value, list[Value]] = {}
+
+    def step(
+        self,
+        op: str,
+        operands: list[Any],
+        params: Any,
+        shape: tuple[int, ...],
+        dtype: dtype,
+        parts: list[tuple[tuple[int, ...], dtype]] | None = None,
+    ) -> Value:
+        """A new value; its operands are Operands (`value.whole()`) and Numbers.
+
+        With `parts`, their shapes and dtypes, it is a step of several results.
+        """
+        rule = REWRITES.get(op)
+        value = Value(op, operands, params, shape, dtype)
+        if rule is not None:
+            new = rule(value, self)
+            if new is not value:
+                return new
+        if parts is not None:
+            for k, (part_shape, part_dtype) in enumerate(parts):
+                part = Value("part", [value.whole()], k, part_shape, part_dtype)
+                self._parts.setdefault(value, []).append(part)
+        return value
+
+    def parts(self, value: Value) -> list[Value]:
+        """The results of a step of several."""
+        return self._parts[value]
+
+    def width(self, texels: int) -> int:
+        """How wide the rows of a value of so many texels are; 0 where memory has no rows."""
+        return bucket(texels, self.limits.rows)[1]
+
+    def realised(self, x: Operand, order: tuple[int, ...] | None = None) -> Operand:
+        """An operand's elements as a value of their own, in row-major or another physical order.
+
+        For `lower` only: `x` itself if it is so already, else a copy, made by a kernel of its own.
+        """
+        if x.whole and x.value.order == order and x.value.shape == x.shape:
+            return x
+        value = Value("copy", [x], (), x.shape, x.value.dtype)
+        value.order = order
+        self._kernels.append(Kernel([], [value], grid=value.texels))
+        return value.whole()
+
+    def take_kernels(self) -> list[Kernel]:
+        """The kernels that `realised` asked for since the last call."""
+        kernels, self._kernels = self._kernels, []
+        return kernels
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A kernel's lowering, and which of its operands may be expressions."""
+
+    lower: Callable[[Value, Context], Kernel]
+    inline: tuple[int, ...]
+
+
+ANCHORS: dict[str, Anchor] = {}
+REWRITES: dict[str, Callable[[Value, Context], Value]] = {}
+
+
+def anchor(*names: str, inline: tuple[int, ...] = ()) -> Any:
+    """Register the lowering `(value, context) -> Kernel` of ops of these names."""
+
+    def register(lower: Any) -> Any:
+        for name in names:
+            ANCHORS[name] = Anchor(lower, inline)
+        return lower
+
+    return register
+
+
+def rewrite(*names: str) -> Any:
+    """Register the rule `(value, context) -> Value` of ops of these names."""
+
+    def register(rule: Any) -> Any:
+        for name in names:
+            REWRITES[name] = rule
+        return rule
+
+    return register
+
+
+FAMILIES = ("elementwise",)
+"""The modules of this package; importing one registers its lowerings."""
+
+
+def load() -> None:
+    """Import every family."""
+    for name in FAMILIES:
+        import_module(f"{__name__}.{name}")

@@ -1,0 +1,228 @@
+"""A plan: a flush as plain data. Launches, the memory they need, and where numbers go.
+
+Made once for each key; a run takes blocks from the pool, fills in the numbers, and hands the device one list
+of launches. Temporary values whose lives do not overlap share a block.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tensorgl.backends.glsl.codegen import HEADER, Program, build
+from tensorgl.backends.glsl.device import COPY, KERNEL, Device
+from tensorgl.backends.glsl.ir import Kernel, Number, Value, kind_of
+from tensorgl.backends.glsl.lowering import Context
+from tensorgl.backends.glsl.memory import Block, Buffer, Pool, bucket
+from tensorgl.backends.glsl.schedule import schedule
+from tensorgl.backends.glsl.snapshot import Snapshot
+
+__all__ = ["Launch", "Output", "Plan", "make_plan"]
+
+
+class Launch(NamedTuple):
+    """What a person wants to know of one launch."""
+
+    name: str
+    ops: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int  # read and written
+    program: int
+
+
+class Output(NamedTuple):
+    """Where a value lies after a run: leaf or block number, first texel, physical order."""
+
+    leaf: bool
+    place: int
+    start: int
+    order: tuple[int, ...] | None
+
+
+class Plan:
+    """Launches over slots: the leaves' memories first, then those of the blocks.
+
+    Attributes:
+        launches: the list for `Device.run`.
+        blocks: (kind, texels, width) of each block that a run takes.
+        numbers: every kernel's numbers, those that change still zero.
+        floats, ints: (place in `numbers`, place among a flush's numbers) of those that change.
+        outputs, written: where the visible and the written values are.
+        about: a description of each launch, in order; None for copies.
+    """
+
+    def __init__(self) -> None:
+        self.launches = array("i")
+        self.blocks: list[tuple[str, int, int]] = []
+        self.numbers = bytearray()
+        self.floats: list[tuple[int, int]] = []
+        self.ints: list[tuple[int, int]] = []
+        self.outputs: list[Output] = []
+        self.written: list[Output] = []
+        self.about: list[Launch] = []
+        self._float_view: Any = None
+        self._int_view: Any = None
+
+    def __str__(self) -> str:
+        lines = [f"plan of {len(self.about)} launches, {len(self.blocks)} blocks"]
+        lines += [
+            f"  {k:3} {x.name:28} {x.dtype} {list(x.shape)}  {', '.join(x.ops)}"
+            for k, x in enumerate(self.about)
+        ]
+        return "\n".join(lines)
+
+    def run(
+        self, leaves: Sequence[Buffer], numbers: Sequence[Any], device: Any, pool: Pool
+    ) -> list[Block]:
+        """Start the launches; the blocks, of which the caller keeps those of the outputs."""
+        floats, ints = self._float_view, self._int_view
+        if floats is None:
+            view = memoryview(self.numbers)
+            floats = self._float_view = view.cast("f")
+            ints = self._int_view = view.cast("i")
+        for place, number in self.floats:
+            floats[place] = numbers[number]
+        for place, number in self.ints:
+            ints[place] = numbers[number]
+        take = pool.take
+        blocks = [take(kind, texels, width) for kind, texels, width in self.blocks]
+        slots = [b.block.memory for b in leaves]
+        slots += [b.memory for b in blocks]
+        device(self.launches, slots, self.numbers)
+        return blocks
+
+
+def make_plan(
+    shot: Snapshot, context: Context, device: Device, compile: Callable[[Kernel, Program], int]
+) -> Plan:
+    """Schedule a snapshot, write and compile its kernels, and lay out memory."""
+    return _Maker(shot, context, compile).plan
+
+
+class _Maker:
+    def __init__(self, shot: Snapshot, context: Context, compile: Callable[..., int]) -> None:
+        self.plan = Plan()
+        self.limits = context.limits
+        self.slots: dict[Value, int] = {v: k for k, v in enumerate(shot.leaves)}
+        self.leaves = len(shot.leaves)
+        kernels = schedule(shot, context)
+        realised = {v for k in kernels for v in k.outputs if v is not None} | set(shot.leaves)
+        for v in realised:
+            if v.leaf is None:
+                v.width = bucket(v.texels, self.limits.rows)[1]
+        kept = {v for _, v in shot.outputs} | set(shot.written)
+        programs = [build(k, realised, self.limits) if k.grid else None for k in kernels]
+        last = {v: n for n, p in enumerate(programs) if p is not None for v in p.inputs}
+        self.free: dict[tuple[str, int, int], list[int]] = {}
+        self.read: set[int] = set()
+        self.wrote: set[int] = set()
+        for n, (kernel, program) in enumerate(zip(kernels, programs, strict=True)):
+            planes = self.outputs(kernel)
+            if program is not None:
+                self.launch(kernel, program, compile(kernel, program), planes)
+            for slot, key in planes:
+                self.free.setdefault(key, []).append(slot)
+            if program is not None:
+                dead = {*program.inputs, *(v for v in kernel.outputs if v is not None)}
+                for v in sorted(dead, key=lambda v: self.slots[v]):
+                    if v.leaf is None and v not in kept and last.get(v, n) == n:
+                        self.free.setdefault(self.key(v), []).append(self.slots[v])
+        self.plan.outputs = [self.output(v) for _, v in shot.outputs]
+        self.plan.written = [self.output(v) for v in shot.written]
+
+    def key(self, v: Value) -> tuple[str, int, int]:
+        size, width = bucket(v.texels, self.limits.rows)
+        return kind_of(v.dtype), size, width
+
+    def take(self, key: tuple[str, int, int]) -> int:
+        """A slot for a block of this key: one whose value is dead, or a new one."""
+        waiting = self.free.get(key)
+        if waiting:
+            return waiting.pop()
+        self.plan.blocks.append(key)
+        return self.leaves + len(self.plan.blocks) - 1
+
+    def outputs(self, kernel: Kernel) -> list[tuple[int, tuple[str, int, int]]]:
+        """Give the outputs slots; slots and keys of the planes of a wide kernel's one output."""
+        for v in kernel.outputs:
+            if v is not None:
+                self.slots[v] = self.take(self.key(v))
+        if kernel.wide == 1 or self.limits.target == "compute":
+            return []
+        kind, _, width = self.key(kernel.outputs[0])
+        key = kind, -(-kernel.grid // width) * width, width
+        return [(self.take(key), key) for _ in range(kernel.wide)]
+
+    def launch(self, kernel: Kernel, program: Program, number: int, planes: list[Any]) -> None:
+        """Append a kernel, and the copies of its planes."""
+        plan = self.plan
+        stored = [v for v in kernel.outputs if v is not None]
+        outputs = [slot for slot, _ in planes] or [self.slots[v] for v in stored]
+        inputs = [self.slots[v] for v in program.inputs]
+        offset = self.numbers(kernel, program, max(stored[0].width, 1))
+        barrier = self.hazard(inputs, outputs)
+        plan.launches.extend(
+            [KERNEL, number, offset, kernel.grid, 0, *kernel.groups, barrier, len(outputs)]
+        )
+        plan.launches.extend([len(inputs), *outputs, *inputs])
+        target = stored[0]
+        for r, slot in enumerate(outputs if planes else ()):
+            start = r * kernel.grid
+            texels = min(kernel.grid, target.texels - start)
+            if texels > 0:
+                plan.launches.extend([COPY, slot, 0, self.slots[target], start, texels])
+        plan.about.append(_about(kernel, program, number))
+
+    def hazard(self, inputs: list[int], outputs: list[int]) -> int:
+        """1 if a launch must wait for those since the last barrier; and note what it touches."""
+        barrier = not self.wrote.isdisjoint(inputs + outputs) or not self.read.isdisjoint(outputs)
+        if barrier:
+            self.read.clear()
+            self.wrote.clear()
+        self.read.update(inputs)
+        self.wrote.update(outputs)
+        return int(barrier)
+
+    def numbers(self, kernel: Kernel, program: Program, width: int) -> int:
+        """Append a kernel's numbers; where they begin, in bytes."""
+        plan = self.plan
+        align = self.limits.number_alignment
+        plan.numbers.extend(bytes(-len(plan.numbers) % align))
+        offset = len(plan.numbers)
+        header = array("i", [kernel.grid, 0, width.bit_length() - 1, 0])
+        plan.numbers.extend(header.tobytes())
+        for k, number in enumerate(program.numbers):
+            place = offset // 4 + HEADER + k
+            if isinstance(number, Number):
+                (plan.floats if number.float else plan.ints).append((place, number.slot))
+            else:
+                plan.ints.append((place, number))
+        plan.numbers.extend(bytes(-4 * len(program.numbers) % 16 + 4 * len(program.numbers)))
+        return offset
+
+    def output(self, v: Value) -> Output:
+        if v.leaf is not None:
+            return Output(True, v.leaf, 0, None)
+        return Output(False, self.slots[v] - self.leaves, 0, v.order)
+
+
+def _about(kernel: Kernel, program: Program, number: int) -> Launch:
+    stored = [v for v in kernel.outputs if v is not None]
+    ops: dict[str, None] = {}
+    stack: list[Value] = [*stored, *(x.value for x in kernel.inputs.values())]
+    memory = set(program.inputs)
+    seen = set[Value]()
+    while stack:
+        v = stack.pop()
+        if v in seen or v in memory:
+            continue
+        seen.add(v)
+        if v.op != "part":
+            ops[v.op] = None
+        stack += [x.value for x in v.operands if not isinstance(x, Number)]
+    moved = sum(v.size * min(v.dtype.itemsize, 4) for v in (*program.inputs, *stored))
+    names = tuple(reversed(ops))
+    name = kernel.template or "_".join(names[:3]) or "map"
+    return Launch(name, names, stored[0].shape, stored[0].dtype.name, moved, number)

@@ -1,0 +1,198 @@
+"""Cuts a snapshot into kernels.
+
+A value is either realised (it gets memory) or inlined into the kernels that read it. Going backward
+from the outputs, each value learns which kernels read it:
+
+* an anchor (matmul, a reduction, …) is always a kernel of its own; where only one elementwise chain of
+  its size reads it, the chain's end is stored instead: its epilogue;
+* a map that one kernel reads is inlined there, if the kernel has room and reads its elements once;
+* a map that several kernels read is inlined in each if it is cheap, else realised.
+
+Then kernels of one level (none reads another) that store maps of one size are merged.
+`TENSORGL_EAGER=1` realises everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+
+from tensorgl.backends.glsl.codegen import MAPS
+from tensorgl.backends.glsl.ir import MOVING, Kernel, Operand, Value
+from tensorgl.backends.glsl.lowering import ANCHORS, Context
+from tensorgl.backends.glsl.merge import merged
+from tensorgl.backends.glsl.snapshot import Snapshot
+from tensorgl.errors import UnsupportedError
+
+__all__ = ["frontier", "schedule"]
+
+ROOM = 160
+"""Operations that one kernel may inline."""
+CHEAP = 3
+"""Operations of an expression that may be computed again in each kernel that reads it."""
+
+_DEAR = frozenset(["uniform", "normal", "bernoulli", "randint", "erfinv", "lgamma", "polygamma"])
+_FREE = frozenset(["full", "copy", "cast", "part", "arange", "flip", "where", "pad"])
+
+
+def schedule(shot: Snapshot, context: Context) -> list[Kernel]:
+    """The kernels that realise the outputs, in an order in which they can run."""
+    cut = _Cut(shot, context)
+    cut.decide()
+    return merged(cut.built(), context)
+
+
+class _Cut:
+    """The decisions about one snapshot, taken in reverse order of the values."""
+
+    def __init__(self, shot: Snapshot, context: Context) -> None:
+        self.shot = shot
+        self.context = context
+        self.eager = os.environ.get("TENSORGL_EAGER", "") not in ("", "0")
+        self.roots: dict[Value, Value | None] = {}  # realised value -> the anchor whose end it is
+        self.readers: dict[Value, set[Value]] = {}  # roots whose kernels contain a user of the value
+        self.aligned: set[Value] = set()  # inlined, and element i of the root needs its element i only
+        self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
+        self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
+        self.costs: dict[Value, int] = {}
+
+    def decide(self) -> None:
+        """Realised or inlined, for each value."""
+        for value in self.shot.values:
+            self.costs[value] = self._cost(value)
+        for value in reversed(self.shot.values):
+            if value.leaf is not None:
+                continue
+            if value.op in ANCHORS:
+                self._place_anchor(value)
+            elif value.op == "part":
+                self._realise(value, value.operands[0].value)
+            elif value.op in MAPS:
+                self._place_map(value)
+            else:
+                raise UnsupportedError(
+                    f"{value.op}: not supported for {value.dtype.name} on the gl backend; move the "
+                    "operands with .cpu()"
+                )
+
+    def _cost(self, value: Value) -> int:
+        """Operations to compute one element from memory and from anchors."""
+        if value.leaf is not None or value.op in ANCHORS or value.op == "part":
+            return 0
+        own = 20 if value.op in _DEAR else 0 if value.op in _FREE else 1
+        return min(own + sum(self.costs[v] for v in _inputs(value)), 1000)
+
+    def _users(self, value: Value) -> tuple[set[Value], bool, bool]:
+        """Roots that read a value; whether all need its element i for theirs; whether some read it often."""
+        readers: set[Value] = set()
+        aligned, often = True, False
+        for user in value.users:
+            anchor = ANCHORS.get(user.op)
+            readers |= self.readers[user]
+            if anchor is not None:
+                aligned = False
+                places = [k for k, x in enumerate(user.operands) if isinstance(x, Operand)]
+                mine = [k for k in places if user.operands[k].value is value]
+                often = often or any(k not in anchor.inline for k in mine)
+                continue
+            inside = user in self.roots or user in self.aligned
+            for x in user.operands:
+                if isinstance(x, Operand) and x.value is value:
+                    if not x.whole or user.size != value.size or user.op in MOVING:
+                        inside = False
+                        often = often or user.size > 2 * value.size
+            aligned = aligned and inside
+        return readers, aligned, often
+
+    def _realise(self, value: Value, anchor: Value | None) -> None:
+        self.roots[value] = anchor
+        self.readers[value] = {value}
+        self.reads.setdefault(value, set()).update(_inputs(value))
+
+    def _place_anchor(self, value: Value) -> None:
+        parts = [u for u in value.users if u.op == "part"]
+        if parts:
+            self.readers[value] = {parts[0]}
+            self.reads[parts[0]] = _inputs(value)
+            return
+        readers, aligned, _ = self._users(value)
+        if not value.visible and aligned and len(readers) == 1 and not self.eager:
+            end = next(iter(readers))
+            if self.roots.get(end, value) is None:
+                self.roots[end] = value
+                self.readers[value] = readers
+                self.reads[end].discard(value)
+                self.reads[end] |= _inputs(value)
+                return
+        self._realise(value, value)
+
+    def _place_map(self, value: Value) -> None:
+        readers, aligned, often = self._users(value)
+        inline = not value.visible and not self.eager
+        if len(readers) > 1 or often:
+            inline = inline and self.costs[value] <= CHEAP
+        needs = _inputs(value)
+        limit = self.context.limits.inputs - 2
+        for root in readers:
+            if self.room.get(root, ROOM) < 1 or len(self.reads[root] | needs) - 1 > limit:
+                inline = False
+        if not inline:
+            self._realise(value, None)
+            return
+        self.readers[value] = readers
+        if aligned:
+            self.aligned.add(value)
+        for root in readers:
+            self.room[root] = self.room.get(root, ROOM) - 1
+            self.reads[root].discard(value)
+            self.reads[root] |= needs
+
+    def built(self) -> list[Kernel]:
+        """A kernel for each root, operands' kernels first; lowerings may add some before theirs."""
+        kernels: list[Kernel] = []
+        done: set[Value] = set()
+        for value in self.shot.values:
+            if value not in self.roots or value in done:
+                continue
+            anchor = self.roots[value]
+            if anchor is None or not value.size:
+                kernel = Kernel([], [value], grid=value.texels)
+                value.order = self._order(value)
+            else:
+                kernel = ANCHORS[anchor.op].lower(anchor, self.context)
+                if anchor.users and anchor.users[0].op == "part":
+                    kernel.outputs = [v if v in self.roots else None for v in kernel.results]
+                else:
+                    kernel.outputs = [value]
+                value.order = kernel.order
+                kernels += self.context.take_kernels()
+            done.update(v for v in kernel.outputs if v is not None)
+            kernels.append(kernel)
+        return kernels
+
+    def _order(self, value: Value) -> tuple[int, ...] | None:
+        """The physical order of a map: that of the first operand of its shape that is not row-major."""
+        for x in frontier(value, self.roots.keys()):
+            if x.value.order is not None and x.whole and x.shape == value.shape:
+                return x.value.order
+        return None
+
+
+def _inputs(value: Value) -> set[Value]:
+    return {x.value for x in value.operands if isinstance(x, Operand)}
+
+
+def frontier(root: Value, realised: Container[Value]) -> list[Operand]:
+    """The operands through which an expression reads memory, each once."""
+    found: dict[Operand, None] = {}
+    stack, seen = [root], {root}
+    while stack:
+        for x in stack.pop().operands:
+            if not isinstance(x, Operand):
+                continue
+            if x.value in realised or x.value.leaf is not None:
+                found[x] = None
+            elif x.value not in seen:
+                seen.add(x.value)
+                stack.append(x.value)
+    return list(found)

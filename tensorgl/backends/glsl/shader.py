@@ -1,0 +1,98 @@
+"""Shader text from files: targets, templates with their `#include` and `#input`, and the library.
+
+Of the library (shaders/lib) a text gets only the functions that it names and those that they need, so
+that what is compiled, and what `TENSORGL_DEBUG=2` prints, stays short.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+__all__ = ["ShaderError", "library_for", "section", "template"]
+
+_NAME = re.compile(r"[A-Za-z_]\w+")
+_DEFINITION = re.compile(r"(?:const\s+)?[a-z]\w*\s+(\w+)\s*[(\[=]")
+_SHADERS = files("tensorgl.shaders")
+
+
+class ShaderError(RuntimeError):
+    """A driver rejected a shader that this package made; the message shows where."""
+
+
+@cache
+def _read(name: str) -> str:
+    return (_SHADERS / f"{name}.glsl").read_text(encoding="utf-8")
+
+
+@cache
+def _sections(target: str) -> dict[str, Template]:
+    parts = re.split(r"^//: (.*)\n", _read(f"targets/{target}"), flags=re.MULTILINE)
+    return {n: Template(text.strip() + "\n") for n, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def section(target: str, name: str, **values: object) -> str:
+    """A part of a target's prelude with its placeholders filled."""
+    return _sections(target)[name].substitute(values)
+
+
+@cache
+def template(name: str) -> tuple[str, tuple[str, ...]]:
+    """A kernel's text, included files in their places, and the names of its inputs."""
+    inputs: list[str] = []
+    lines: list[str] = []
+    for number, line in enumerate(_read(name).splitlines(), 1):
+        if line.startswith("#include "):
+            lines.append(template(line.split()[1].strip('"').removesuffix(".glsl"))[0])
+            lines.append(f"#line {number + 1}")
+        elif line.startswith("#input "):
+            inputs.append(line.split()[1])
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n", tuple(inputs)
+
+
+@cache
+def _library() -> dict[str, tuple[list[str], set[str]]]:
+    """For each name the texts that define it, and the names of the library that they use."""
+    texts: dict[str, list[str]] = {}
+    for path in sorted((_SHADERS / "lib").iterdir(), key=lambda p: p.name):
+        if path.name.endswith(".glsl"):
+            _cut(path.read_text(encoding="utf-8"), texts)
+    uses = {n: set(_NAME.findall("".join(t))) & texts.keys() - {n} for n, t in texts.items()}
+    return {n: (t, uses[n]) for n, t in texts.items()}
+
+
+def _cut(text: str, texts: dict[str, list[str]]) -> None:
+    """Cut a file into definitions: from column 0 to a brace at column 0, or to a semicolon."""
+    name, lines = "", []
+    for line in text.splitlines():
+        if not lines:
+            found = _DEFINITION.match(line)
+            if not found:
+                continue
+            name = found[1]
+        lines.append(line)
+        constant = lines[0].startswith("const ")
+        if line == "}" or (line.rstrip().endswith(";") if constant else line.rstrip().endswith("}") and len(lines) == 1):
+            texts.setdefault(name, []).append("\n".join(lines) + "\n")
+            lines = []
+
+
+def library_for(text: str) -> str:
+    """The library's functions that a text needs, in an order in which each is defined before its use."""
+    library = _library()
+    done: dict[str, None] = {}
+
+    def need(name: str) -> None:
+        if name not in done:
+            for other in sorted(library[name][1]):
+                if other not in done:
+                    need(other)
+            done[name] = None
+
+    for name in sorted(set(_NAME.findall(text)) & library.keys()):
+        need(name)
+    return "".join("".join(library[n][0]) for n in done)

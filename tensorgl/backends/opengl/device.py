@@ -1,0 +1,101 @@
+"""What both native targets share: the context, its limits, numbers, timing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import moderngl
+
+from tensorgl.backends.glsl.device import Device, Limits
+from tensorgl.backends.opengl.context import Functions
+
+__all__ = ["NativeDevice"]
+
+NUMBERS = 1 << 20
+"""Bytes of the ring of numbers. Writing on at its end spares the driver from waiting for kernels that
+still read what was written before."""
+
+MAX_TEXELS = (1 << 31) // 4 - 1
+"""Elements are counted in an int."""
+
+
+class NativeDevice(Device):
+    """A moderngl context. Subclasses hold memory as buffers or as textures."""
+
+    def __init__(self, context: Any, limits: Limits) -> None:
+        self.context = context
+        self.limits = limits
+        self.gl = Functions(context)
+        self._ring = context.buffer(reserve=NUMBERS)
+        self._ring_place = 0
+        self._memories: dict[int, Any] = {}
+        self._programs: list[Any] = []
+        self._next = 1
+        context.enable_only(moderngl.NOTHING)
+
+    def _numbers(self, numbers: Any) -> int:
+        """Put numbers into the ring; where they begin."""
+        size = len(numbers)
+        if size > NUMBERS // 4:
+            raise RuntimeError(
+                f"a flush has {size} bytes of numbers, more than {NUMBERS // 4}; call "
+                "tensorgl.accelerator.synchronize() more often"
+            )
+        begin = -(-self._ring_place // 256) * 256
+        if begin + size > NUMBERS:
+            begin = 0
+        self._ring.write(numbers, offset=begin)
+        self._ring_place = begin + size
+        return begin
+
+    def _remember(self, memory: Any) -> int:
+        number = self._next
+        self._next += 1
+        self._memories[number] = memory
+        return number
+
+    def run(self, launches: array[int], slots: Sequence[int], numbers: Any) -> None:
+        begin = self._numbers(numbers) if len(numbers) else 0
+        at, end = 0, len(launches)
+        while at < end:
+            at = self._launch(launches, at, slots, begin)
+
+    def timed(self, launches: array[int], slots: Sequence[int], numbers: Any) -> list[int]:
+        begin = self._numbers(numbers) if len(numbers) else 0
+        queries: list[Any] = []
+        at, end = 0, len(launches)
+        while at < end:
+            query = self.context.query(time=True)
+            with query:
+                at = self._launch(launches, at, slots, begin)
+                while at < end and launches[at]:  # copies belong to the kernel before them
+                    at = self._launch(launches, at, slots, begin)
+            queries.append(query)
+        self.context.finish()
+        return [query.elapsed for query in queries]
+
+    @abstractmethod
+    def _launch(self, launches: array[int], at: int, slots: Sequence[int], begin: int) -> int:
+        """Start the launch at a place of the list; the place of the next."""
+
+    def finish(self) -> None:
+        self.context.finish()
+
+    def close(self) -> None:
+        for memory in self._memories.values():
+            memory.release()
+        self._memories.clear()
+        self._ring.release()
+        for program in self._programs:
+            program.release()
+        self._programs.clear()
+        self.context.release()
+
+    def _check_memory(self) -> None:
+        """Raise what the contract says if the last allocation did not fit."""
+        error = self.context.error
+        if error == Functions.OUT_OF_MEMORY:
+            raise MemoryError(error)
