@@ -4,9 +4,6 @@
 #input g
 #input x
 
-#define FIRST(k, D, P, S) (max(0, (P) - (k) * (D) + (S) - 1) / (S))
-#define LAST(k, D, P, S, I, O) min(O, max(0, (I) + (P) - (k) * (D) + (S) - 1) / (S))
-
 void kernel(int t) {
     int o = t % PAIRS * STEP, p = t / PAIRS, next = min(o + 1, OT - 1) - o;
     int shift = p % RUN - PX + o / GROUP_OUT * GROUP_IN;
@@ -15,14 +12,13 @@ void kernel(int t) {
     p /= TX;
     int ky = p % TY;
     p /= TY;
-    int kz = p % TZ, n0 = p / TZ * IMAGES;
-    int z0 = FIRST(kz, DZ, PZ, SZ), z1 = LAST(kz, DZ, PZ, SZ, IZ, OZ);
-    int y0 = FIRST(ky, DY, PY, SY), y1 = LAST(ky, DY, PY, SY, IY, OY);
-    int x0 = FIRST(shift, 1, 0, SX), x1 = LAST(shift, 1, 0, SX, IX, OX);
+    int kz = p % TZ, begin = p / TZ * ROWS;
+    int x0 = max(0, SX - 1 - shift) / SX, x1 = min(OX, max(0, IX - shift + SX - 1) / SX);
     out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-    for (int n = n0; n < min(n0 + IMAGES, N); n++) for (int z = z0; z < z1; z++) for (int y = y0; y < y1; y++) {
-        int row = (n * IZ + z * SZ - PZ + kz * DZ) * IY + y * SY - PY + ky * DY;
-        int a = row * IX + x0 * SX + shift, b = (((n * OZ + z) * OY + y) * OX + x0) * OT + o;
+    for (int row = begin; row < min(begin + ROWS, N * OZ * OY); row++) {
+        int y = row % OY * SY - PY + ky * DY, z = row / OY % OZ * SZ - PZ + kz * DZ, n = row / (OY * OZ);
+        if (y < 0 || y >= IY || z < 0 || z >= IZ) continue;
+        int a = ((n * IZ + z) * IY + y) * IX + x0 * SX + shift, b = (row * OX + x0) * OT + o;
         for (int x = x0; x < x1; x++) {
             x_vec v = load4_x(a);
             g_vec g0 = load4_g(b), g1 = load4_g(b + next);

@@ -1,11 +1,35 @@
-"""`compile`: PyTorch's name for running a model or function as one captured program."""
+"""`compile`: a training step that runs again as one recorded plan, without its Python.
+
+On a lazy backend the function is called as it is the first time (so that optimizers make their state), recorded
+the second time, and from then on replayed: as long as the arguments' structure, shapes, dtypes and
+values (of what is no tensor), grad mode, training flags and the gradients' state are as they were.
+Anything else is called and recorded anew. On cpu the function is simply called.
+
+What is not an op does not run at a replay, but for what goes through `effects.effect`: step counts,
+learning-rate schedules and random offsets.
+"""
+
+# The core is several modules of one design: they see each other's underscored state.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
+import functools
+import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from tensorgl import effects
+from tensorgl.autograd.graph import TensorBase, make_tensor, mode
+from tensorgl.backends import backend_of, loaded
+from tensorgl.errors import CaptureError
+from tensorgl.nn.module import Module
+
 __all__ = ["compile"]
+
+VARIANTS = 32
+"""Recordings that one function keeps; a step whose arguments never repeat is not worth recording."""
 
 
 def compile(
@@ -18,15 +42,259 @@ def compile(
     options: dict[str, Any] | None = None,
     disable: bool = False,
 ) -> Any:
-    """The model or function itself: backends of this version run ops one by one.
+    """A function that runs as one plan from its third call on; a Module is returned as it is.
 
-    Every option is accepted and ignored. Without a model, a decorator.
+    Give it a whole training step: forward, backward and `optimizer.step()`. A Module's calls are part of a
+    larger step, whose plan is found again by itself. Options but `disable` are PyTorch's and have
+    no meaning here. Without a model, a decorator.
 
     Raises:
         TypeError: `model` cannot be called.
+        CaptureError: when called: the function reads the value of a tensor.
     """
     if model is None:
-        return compile
+        return functools.partial(compile, disable=disable)
     if not callable(model):
         raise TypeError(f"compile: expected a Module or a function, given {type(model).__name__}")
-    return model
+    if disable or isinstance(model, Module):
+        return model
+    return functools.wraps(model)(_Compiled(model))
+
+
+class _Variant:
+    """A recording, and what must hold for it to be replayed."""
+
+    def __init__(self) -> None:
+        self.effects: list[tuple[Callable[[], Any], int]] = []
+        self.leaves: list[tuple[Any, Any, Any, Any]] = []  # leaf, handle, gradient before, after
+        self.result: Any = None  # the returned structure, tensors as their places in `captured.results`
+        self.avals: list[Any] = []
+        self.captured: Any = None
+
+    def holds(self, nodes: list[Any]) -> bool:
+        """Whether parameters, gradients and memory are as they were."""
+        for leaf, handle, before, _ in self.leaves:
+            if leaf._data is not handle:
+                return False
+            if before is not _CLEARED and leaf._grad is not before:
+                return False
+        return self.captured.fits(nodes)
+
+    def replay(self, nodes: list[Any]) -> Any:
+        """Run the effects and the plan; what the function would return."""
+        values: list[Any] = []
+        for function, count in self.effects:
+            given = function()
+            if len(given) != count:
+                raise CaptureError(
+                    "an effect inside a compiled step gave another count of numbers than before"
+                )
+            values.extend(given)
+        handles = self.captured.replay(nodes, values)
+        for leaf, _, _, after in self.leaves:
+            leaf._grad = after
+        tensors = [make_tensor(h, a) for h, a in zip(handles, self.avals, strict=True)]
+        return _filled(self.result, tensors)
+
+
+_CLEARED = object()
+"""The gradient before a step that does not depend on it."""
+
+
+class _Compiled:
+    """The function, and its recordings by what its arguments are."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.modules = _modules_of(function)
+        self.variants: dict[Any, list[_Variant]] = {}
+        self.seen: dict[Any, list[Any]] = {}  # the leaves that got gradients in the first call
+        self.full = False
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors: list[Any] = []
+        shape = _structure((args, kwargs), tensors)
+        recording = _recording(tensors)
+        if recording is None or self.full or effects.recorder is not None:
+            return self.function(*args, **kwargs)
+        flags = tuple([m.training for root in self.modules for m in root.modules()])
+        key = shape, flags, mode.grad, mode.inference
+        known = self.variants.get(key)
+        if key not in self.seen:
+            return self._first(key, args, kwargs)
+        nodes = recording.arguments([t._data for t in tensors], [t._aval for t in tensors])
+        for variant in known or ():
+            if variant.holds(nodes):
+                return variant.replay(nodes)
+        if known is not None and len(known) + len(self.variants) > VARIANTS:
+            self.full = True
+            warnings.warn(
+                f"compile: {self.function} was recorded {VARIANTS} times and is now called as it is; "
+                "its arguments, or the tensors that it uses, change at every call",
+                stacklevel=2,
+            )
+            return self.function(*args, **kwargs)
+        return self._record(key, recording, nodes, tensors, args, kwargs)
+
+    def _first(self, key: Any, args: Any, kwargs: Any) -> Any:
+        """Call the function as it is, and note which leaves get gradients."""
+        watch = _Watch([])
+        mode.observer, before = watch, mode.observer
+        try:
+            result = self.function(*args, **kwargs)
+        finally:
+            mode.observer = before
+        self.seen[key] = list(watch.leaves.values())
+        return result
+
+    def _record(
+        self, key: Any, recording: Any, nodes: list[Any], tensors: list[Any], args: Any, kwargs: Any
+    ) -> Any:
+        variant = _Variant()
+        count = 0
+
+        def run_effect(function: Callable[[], Any]) -> Any:
+            nonlocal count
+            given = function()
+            variant.effects.append((function, len(given)))
+            made = tuple([recording.live(x, count + k) for k, x in enumerate(given)])
+            count += len(given)
+            return made
+
+        watch = _Watch(self.seen[key])
+        stand_ins = [make_tensor(n, t._aval) for n, t in zip(nodes, tensors, strict=True)]
+        new_args, new_kwargs = _filled(_structure_of((args, kwargs)), stand_ins)
+        recording.begin(nodes)
+        mode.observer, before = watch, mode.observer
+        effects.recorder = run_effect
+        try:
+            result = self.function(*new_args, **new_kwargs)
+        except BaseException:
+            recording.abandon()
+            raise
+        finally:
+            effects.recorder = None
+            mode.observer = before
+        returned: list[Any] = []
+        _structure(result, returned)
+        if any(t._requires_grad and not watch.consumed(t) for t in returned):
+            recording.abandon()  # its graph lives on outside, so Python must record it each time
+            self.full = True
+            return result
+        variant.result = _structure_of(result)
+        variant.avals = [t._aval for t in returned]
+        variant.captured = recording.finish([t._data for t in returned])
+        reads = variant.captured.reads
+        for leaf in watch.leaves.values():
+            entry = watch.entries.get(id(leaf))
+            used = entry is None or reads(entry._data)
+            variant.leaves.append((leaf, leaf._data, entry if used else _CLEARED, leaf._grad))
+        self.variants.setdefault(key, []).append(variant)
+        return result
+
+
+def _recording(tensors: list[Any]) -> Any:
+    """That of the arguments' backend; without tensors, of a backend in use. None if all are eager."""
+    if tensors:
+        backends = [backend_of(t._aval.device) for t in tensors]
+    else:
+        backends = loaded()
+    return next((r for b in backends if (r := b.recording()) is not None), None)
+
+
+class _Watch:
+    """Sees backward passes: which leaves get gradients, and which graphs are used up."""
+
+    def __init__(self, expected: list[Any]) -> None:
+        self.leaves: dict[int, Any] = {}
+        self.entries: dict[int, Any] = {id(leaf): leaf._grad for leaf in expected}
+        self._roots: set[int] = set()
+        self._kept: list[Any] = []
+
+    def __call__(self, roots: Any, leaves: Any) -> None:
+        for root in roots:
+            self._roots.add(id(root._node))
+            self._kept.append(root._node)
+        for leaf in leaves:
+            self.leaves[id(leaf)] = leaf
+
+    def consumed(self, tensor: Any) -> bool:
+        """Whether nobody can call backward on it again."""
+        node = tensor._node
+        return node is not None and (id(node) in self._roots or node.saved is None)
+
+
+class _Place:
+    """Where a tensor stands in a structure: the k-th of them."""
+
+    __slots__ = ("k",)
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+
+def _structure(x: Any, tensors: list[Any]) -> Any:
+    """A hashable description of nested containers; tensors are appended and described by their aval."""
+    if isinstance(x, TensorBase):
+        tensors.append(x)
+        return x._aval, x._requires_grad
+    if isinstance(x, tuple | list):
+        return type(x), tuple([_structure(v, tensors) for v in x])
+    if isinstance(x, dict):
+        return dict, tuple([(k, _structure(v, tensors)) for k, v in x.items()])
+    try:
+        hash(x)
+    except TypeError:
+        return type(x), id(x)
+    return type(x), x
+
+
+def _structure_of(x: Any) -> Any:
+    """The same containers with places instead of tensors."""
+    count = 0
+
+    def walk(x: Any) -> Any:
+        nonlocal count
+        if isinstance(x, TensorBase):
+            count += 1
+            return _Place(count - 1)
+        if isinstance(x, tuple | list):
+            items = [walk(v) for v in x]
+            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+        if isinstance(x, dict):
+            return {k: walk(v) for k, v in x.items()}
+        return x
+
+    return walk(x)
+
+
+def _filled(x: Any, tensors: list[Any]) -> Any:
+    """A structure with tensors in their places."""
+    if isinstance(x, _Place):
+        return tensors[x.k]
+    if isinstance(x, tuple | list):
+        items = [_filled(v, tensors) for v in x]
+        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+    if isinstance(x, dict):
+        return {k: _filled(v, tensors) for k, v in x.items()}
+    return x
+
+
+def _modules_of(function: Callable[..., Any]) -> list[Module]:
+    """The modules that a function can reach by name, whose `training` it may depend on."""
+    found: list[Any] = []
+    plain = inspect.unwrap(function)
+    if isinstance(plain, functools.partial):
+        found += [*plain.args, *plain.keywords.values()]
+        plain = plain.func
+    if inspect.ismethod(plain):
+        found.append(plain.__self__)
+        plain = plain.__func__
+    if inspect.isfunction(plain):
+        names = inspect.getclosurevars(plain)
+        found += [*names.nonlocals.values(), *names.globals.values()]
+    owners = [v for x in found if not isinstance(x, Module) for v in getattr(x, "__dict__", {}).values()]
+    return [x for x in (*found, *owners) if isinstance(x, Module)]

@@ -21,7 +21,7 @@ from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import Memory, Node, Rule, TensorBase, Vjp, mode, record
 from tensorgl.avals import NUMBER, Aval, aval, device
-from tensorgl.backends import backend_of
+from tensorgl.backends import backend_of, on_install
 from tensorgl.dtypes import dtype
 from tensorgl.primitives import Primitive
 
@@ -34,6 +34,7 @@ __all__ = [
     "differentiable",
     "forget",
     "from_host",
+    "observe",
     "op",
     "registry",
     "set_tensor_type",
@@ -56,11 +57,23 @@ def set_tensor_type(tensor_type: Any) -> None:
 
 
 def forget() -> None:
-    """Drop what is memoised; needed when the default dtype changes."""
+    """Drop what is memoised; needed when the default dtype or a device's backend changes."""
     _memo.clear()
 
 
 dtypes.on_default_change.append(forget)
+
+_observer: Callable[[str, tuple[Aval, ...], Callable[..., Any]], Callable[..., Any]] | None = None
+
+
+def observe(observer: Any) -> None:
+    """From here on every kernel is what `observer(name, avals, kernel)` makes of it; None: itself."""
+    global _observer
+    _observer = observer
+    forget()
+
+
+on_install.append(forget)
 
 
 def _miss(
@@ -105,6 +118,8 @@ def _miss(
     run = backend.bind(primitive, tuple(inputs), params, out)
     if any(casts):
         run = _with_casts(run, casts)
+    if _observer is not None:
+        run = _observer(primitive.name, avals, run)
     if len(_memo) >= _MEMO_LIMIT:
         _memo.clear()
     entry = _memo[key] = (run, out, primitive.vjp if differentiable else None)

@@ -1,6 +1,7 @@
 """The exceptions that are tensorgl's own; everything else is the built-in type that PyTorch raises.
 
     RuntimeError
+    ├── CaptureError          a step cannot be captured; the message says what in it prevents that
     ├── UnsupportedError      a backend cannot do this op with this dtype; the message names the remedy
     ├── OutOfMemoryError      a device has no memory left; the message says what is live
     ├── LinAlgError           a matrix is singular, or not positive definite
@@ -9,7 +10,17 @@
 This module imports nothing of tensorgl.
 """
 
-__all__ = ["LinAlgError", "OutOfMemoryError", "SerializationError", "UnsupportedError"]
+__all__ = [
+    "CaptureError",
+    "LinAlgError",
+    "OutOfMemoryError",
+    "SerializationError",
+    "UnsupportedError",
+]
+
+
+class CaptureError(RuntimeError):
+    """A function given to `compile` does what a captured step cannot do."""
 
 
 class UnsupportedError(RuntimeError):

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import settings
 
 import tensorgl as tg
+from tests.gl import gl_module_target, gl_target
+
+__all__ = ["gl_module_target", "gl_target"]
 
 # Machines differ in speed, and no test asserts a time.
 settings.register_profile("tensorgl", deadline=None, print_blob=True)

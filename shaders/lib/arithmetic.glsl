@@ -125,12 +125,12 @@ ivec4 op_pow(ivec4 a, ivec4 n) {
 // -- bounds: NaN if either is, which GLSL's max and min don't promise -------------------------------
 
 vec4 op_maximum(vec4 a, vec4 b) {
-    return mix(mix(b, a, greaterThan(a, b)), a, is_nan(a));
+    return mix(mix(max(a, b), b, is_nan(b)), a, is_nan(a));
 }
 ivec4 op_maximum(ivec4 a, ivec4 b) { return max(a, b); }
 
 vec4 op_minimum(vec4 a, vec4 b) {
-    return mix(mix(b, a, lessThan(a, b)), a, is_nan(a));
+    return mix(mix(min(a, b), b, is_nan(b)), a, is_nan(a));
 }
 ivec4 op_minimum(ivec4 a, ivec4 b) { return min(a, b); }
 

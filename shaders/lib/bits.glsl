@@ -1,5 +1,5 @@
-// What a number is by its bits, and the operators on bits. Drivers may assume that no number is NaN,
-// so that comparisons can't be trusted with it; integers they leave alone.
+// What a number is by its bits, and the operators on bits. Drivers assume that no number is NaN:
+// mix(b, a, greaterThan(a, b)), for one, becomes max(a, b), which drops it. Integers they leave alone.
 
 float INFINITY_() { return uintBitsToFloat(0x7f800000u); }
 
@@ -7,6 +7,11 @@ float NAN_() { return uintBitsToFloat(0x7fc00000u); }
 
 bvec4 is_nan(vec4 x) {
     return greaterThan(floatBitsToInt(x) & 0x7fffffff, ivec4(0x7f800000));
+}
+
+bvec4 is_nan(vec4 a, vec4 b) {  // whether either is
+    ivec4 magnitude = max(floatBitsToInt(a) & 0x7fffffff, floatBitsToInt(b) & 0x7fffffff);
+    return greaterThan(magnitude, ivec4(0x7f800000));
 }
 
 bvec4 is_inf(vec4 x) {

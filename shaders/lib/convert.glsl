@@ -32,11 +32,11 @@ vec4 round16(vec4 x) {
 // The float16 that follows a on the way to b
 vec4 nextafter16(vec4 a, vec4 b) {
     vec4 up = vec4(greaterThan(b, a)) - vec4(lessThan(b, a));
-    // Float16s are 2^-10 of their leading bit apart, and half that below a power of two.
-    ivec4 away = ivec4(greaterThan(a * up, vec4(0.0)));
-    ivec4 exponent = (floatBitsToInt(a) - 1 + away) & 0x7f800000;
-    vec4 step = max(intBitsToFloat(exponent), vec4(1.0 / 16384.0)) * (1.0 / 1024.0);
+    // 2^-10 of the leading bit; downwards from a power of two, of the bit below.
+    ivec4 exponent = floatBitsToInt(abs(a)) - 1 + ivec4(greaterThan(a * up, vec4(0.0)));
+    vec4 step = intBitsToFloat(max(exponent, 0x38800000) & 0x7f800000) * (1.0 / 1024.0);
+    vec4 finite = clamp(a, -65536.0, 65536.0);
     step = mix(step, vec4(32.0), is_inf(a));
-    vec4 finite = mix(a, vec4(65536.0) * sign(a), is_inf(a));
-    return mix(op_nextafter(a, b), round16(finite + up * step), notEqual(up, vec4(0.0)));
+    vec4 next = mix(b, round16(finite + up * step), notEqual(up, vec4(0.0)));
+    return mix(next, a + b, is_nan(a, b));
 }

@@ -6,12 +6,9 @@ vec4 op_sqrt(vec4 a) { return sqrt(a); }
 vec4 op_rsqrt(vec4 a) { return inversesqrt(a); }
 
 vec4 op_hypot(vec4 a, vec4 b) {
-    a = abs(a);
-    b = abs(b);
-    bvec4 swap = greaterThan(a, b);
-    vec4 large = mix(b, a, swap);
-    vec4 ratio = mix(mix(a, b, swap) / large, vec4(1.0), equal(a, b));
-    vec4 y = large * sqrt(1.0 + ratio * ratio);
+    vec4 large = max(abs(a), abs(b)), small = min(abs(a), abs(b));
+    vec4 ratio = mix(small / large, vec4(1.0), equal(small, large));
+    vec4 y = mix(large * sqrt(1.0 + ratio * ratio), a + b, is_nan(a, b));
     return mix(y, vec4(INFINITY_()), bvec4(ivec4(is_inf(a)) | ivec4(is_inf(b))));
 }
 
@@ -171,7 +168,7 @@ vec4 power_or_special(vec4 y, vec4 a, vec4 n) {
     ivec4 negative = ivec4(is_negative(a));
     y = mix(y, -y, bvec4(odd & negative));
     ivec4 below = negative & ivec4(lessThan(a, zero)) & ~ivec4(is_inf(a));
-    ivec4 invalid = (below & (1 - whole)) | ivec4(is_nan(a)) | ivec4(is_nan(n));
+    ivec4 invalid = (below & (1 - whole)) | ivec4(is_nan(a, n));
     y = mix(y, vec4(NAN_()), bvec4(invalid));
     return mix(y, vec4(1.0), bvec4(ivec4(equal(a, vec4(1.0))) | ivec4(equal(n, zero))));
 }
@@ -181,7 +178,7 @@ vec4 op_pow(vec4 a, vec4 n) {
     vec4 y = clamp(n, -4294967296.0, 4294967296.0), y1 = head(y), y2 = y - y1;
     vec4 product = exact(y1 * high), rest = y1 * low + y2 * (high + low);
     vec4 whole = floor(clamp(product + rest, -127.0, 128.0));
-    vec4 part = clamp(exact(product - whole) + rest, 0.0, 1.0);
+    vec4 part = clamp(exact(product - whole) + rest, -0.5, 1.5);
     return power_or_special(exp2_sum(whole, part), a, n);
 }
 

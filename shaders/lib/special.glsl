@@ -9,7 +9,7 @@ vec4 op_erf(vec4 a) {
 }
 
 vec4 op_erfc(vec4 a) {
-    vec4 x = mix(abs(a), vec4(12.0), greaterThan(abs(a), vec4(12.0)));
+    vec4 x = min(abs(a), 12.0);
     // e^(x^2) erfc x as a fit in t, and e^(-x^2) in two factors, as x^2 rounded is not precise enough.
     vec4 t = 1.0 / (1.0 + 0.4 * x);
     vec4 y = -0.0502398685 + t * (0.222309798 + t * (-0.216894478 + t * 0.0592511632));
@@ -17,7 +17,7 @@ vec4 op_erfc(vec4 a) {
     y = t * (0.225677893 + t * y);
     vec4 x1 = head(x);
     y *= op_exp(-x1 * x1) * op_exp((x1 - x) * (x1 + x));
-    return mix(y, 1.0 - op_erf(a), lessThan(a, vec4(0.47)));
+    return mix(y, 1.0 - op_erf(a), bvec4(ivec4(lessThan(a, vec4(0.47))) | ivec4(is_nan(a))));
 }
 
 // M. Giles, "Approximating the erfinv function", GPU Computing Gems 2 (2010), single precision: to 3e-7.
@@ -40,8 +40,9 @@ vec4 op_erfinv(vec4 a) {
 // with |t| up to 1/2, x is 0 to 4 and t. Neither zero, at 1 and 2, suffers from cancellation.
 vec4 lgamma_positive(vec4 x) {
     vec4 n = floor(x + 0.5), t = x - n;
-    vec4 y = -0.0074016708 + t * (0.00288116792 + t * (-0.00108876429 + t * (0.000565273163 - t * 0.000444984238)));
-    y = t * (0.422784328 + t * (0.322467029 + t * (-0.0673514828 + t * (0.0205813143 + t * y))));
+    vec4 y = 0.00288116792 + t * (-0.00108876429 + t * (0.000565273163 - t * 0.000444984238));
+    y = -0.0673514828 + t * (0.0205813143 + t * (-0.00740167033 + t * y));
+    y = t * (0.422784328 + t * (0.322467029 + t * y));
     bvec4 large = greaterThanEqual(x, vec4(4.0));
     vec4 factor = mix(vec4(1.0), x - 1.0, greaterThan(n, vec4(2.0)));
     factor = mix(factor, (x - 1.0) * (x - 2.0), greaterThan(n, vec4(3.0)));
@@ -50,7 +51,8 @@ vec4 lgamma_positive(vec4 x) {
     vec4 l = op_log(mix(factor, x, large));
     y += mix(l, -l, lessThan(n, vec4(2.0)));
     vec4 r = 1.0 / x, square = r * r;
-    vec4 series = r * (0.0833333333 - square * (0.00277777778 - square * (0.000793650794 - square * 0.000595238095)));
+    vec4 series = 0.00277777778 - square * (0.000793650794 - square * 0.000595238095);
+    series = r * (0.0833333333 - square * series);
     return mix(y, (x - 0.5) * (l - 1.0) + (0.418938533 + series), large);
 }
 
@@ -70,8 +72,8 @@ vec4 digamma_positive(vec4 x) {
     for (int k = 0; k < 6; k++) y += 1.0 / (x + float(k));
     x += 6.0;
     vec4 r = 1.0 / x, square = r * r;
-    vec4 series = square * (0.0833333333 - square * (0.00833333333 - square * (0.00396825397 - square * 0.00416666667)));
-    return op_log(x) - 0.5 * r - series - y;
+    vec4 series = 0.00833333333 - square * (0.00396825397 - square * 0.00416666667);
+    return op_log(x) - 0.5 * r - square * (0.0833333333 - square * series) - y;
 }
 
 vec4 digamma(vec4 x) {

@@ -1,12 +1,17 @@
 // Trigonometric functions and their inverses, within 4 units in the last place.
 
-// x less the nearest multiple of pi / 2, and the low bits of that multiple, for |x| up to 5e4. All
-// parts of pi / 2 but the last have 8 bits, so that their products are exact.
+const vec4 HALF_PI = vec4(1.5703125, 0.000483751297, 7.54953362e-08, 2.56334407e-12);
+
+// x less the nearest multiple n of pi / 2, and the low bits of n, for |x| up to 1e7; beyond, 0. All
+// parts of pi / 2 but the last have 12 bits and those of n 11, so that their products are exact.
 vec4 reduce(vec4 x, out ivec4 quadrant) {
-    vec4 n = floor(x * 0.636619772 + 0.5);
+    vec4 n = floor(x * 0.636619772 + 0.5), n1 = 4096.0 * floor(n * (1.0 / 4096.0) + 0.5), n0 = n - n1;
     quadrant = ivec4(n) & 3;
-    vec4 r = x - exact(n * 1.5703125) - exact(n * 0.000482559204) - exact(n * 1.2665987e-06);
-    return r - exact(n * 9.89530236e-10) - n * 2.56334407e-12;
+    vec4 r = x - exact(n1 * HALF_PI.x) - exact(n0 * HALF_PI.x);
+    r = r - exact(n1 * HALF_PI.y) - exact(n0 * HALF_PI.y);
+    r = r - exact(n1 * HALF_PI.z) - (n0 * HALF_PI.z + n * HALF_PI.w);
+    r = mix(r, vec4(0.0), greaterThan(abs(x), vec4(1e7)));
+    return mix(r, vec4(NAN_()), greaterThan(floatBitsToInt(x) & 0x7fffffff, ivec4(0x7f7fffff)));
 }
 
 // The next two are for |x| up to pi / 4.
@@ -80,12 +85,12 @@ vec4 op_atan(vec4 a) {
 }
 
 vec4 op_atan2(vec4 a, vec4 b) {
-    vec4 y = abs(a), x = abs(b);
-    bvec4 steep = greaterThan(y, x);
-    vec4 ratio = mix(y, x, steep) / mix(x, y, steep);
-    ratio = mix(ratio, vec4(greaterThan(x, vec4(0.0))), equal(x, y));  // also of zeros and infinities
-    vec4 angle = atan_near(ratio);
-    angle = mix(angle, 1.57079637 - angle, steep);
+    vec4 large = max(abs(a), abs(b)), small = min(abs(a), abs(b));
+    vec4 ratio = small / large;
+    // 0 / 0 and infinity / infinity
+    ratio = mix(ratio, vec4(greaterThan(large, vec4(0.0))), equal(small, large));
+    vec4 angle = mix(atan_near(ratio), a + b, is_nan(a, b));
+    angle = mix(angle, 1.57079637 - angle, greaterThan(abs(a), abs(b)));
     angle = mix(angle, 3.14159274 - angle, is_negative(b));
     return op_copysign(angle, a);
 }

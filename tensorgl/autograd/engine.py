@@ -104,6 +104,8 @@ def run_backward(
                 if part._aval is not edge._aval:
                     part = part._reduce_to(edge._aval, node)
                 send(edge, part)
+        if mode.observer is not None:
+            mode.observer(roots, leaves if accumulate else ())
         for leaf in leaves:
             g = pending.pop(id(leaf))
             if leaf._hooks and not inner:

@@ -42,6 +42,7 @@ class Mode(threading.local):
     grad = True
     inference = False
     anomaly = False  # whether backward looks for NaN
+    observer: Any = None  # told of each backward: observer(roots, leaves before they get gradients)
 
 
 mode = Mode()

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from tensorgl.avals import device
 from tensorgl.backends import cuda, cudnn, mps
 from tensorgl.backends.base import Backend
 
-__all__ = ["backend_of", "cuda", "cudnn", "mps"]
+__all__ = ["backend_of", "cuda", "cudnn", "install", "mps"]
 
 _MODULES = {
     "cpu": "tensorgl.backends.numpy",
@@ -19,6 +20,8 @@ _MODULES = {
     "meta": "tensorgl.backends.meta",
 }
 _loaded: dict[device, Backend] = {}
+on_install: list[Callable[[], None]] = []
+"""Called when a device gets another backend: those who remember what the old one bound forget it."""
 
 
 def backend_of(device: device) -> Backend:
@@ -36,3 +39,15 @@ def backend_of(device: device) -> Backend:
             )
         backend = _loaded[device] = import_module(module).create()
     return backend
+
+
+def install(device: device, backend: Backend) -> None:
+    """Let this backend serve a device from now on. Tensors that another one made there are lost to it."""
+    _loaded[device] = backend
+    for forget in on_install:
+        forget()
+
+
+def loaded() -> list[Backend]:
+    """The backends that are in use."""
+    return list(_loaded.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 from operator import attrgetter, is_
 from typing import Any
@@ -128,18 +129,15 @@ class Elementwise(Optimizer):
         if not members:
             return
         plan = self._plan
-        others = plan is not None and not _same(members, plan.members)
-        if plan is not None and others and not _same(members, self._seen):
+        if plan is not None and not _same(members, plan.members) and not _same(members, self._seen):
             self._seen = members
             self._update_each(self.members())
-            for flat in plan.sets:
-                flat.runs = []
             return
         self._seen = []
-        if plan is None or not plan.holds(key, members):
+        if plan is None or not plan.holds(self, key, members):
             plan = self._plan = _Plan(self, key, members, plan)
         for flat in plan.sets:
-            flat.step()
+            flat.step(self)
         self._update_each(plan.loose)
 
     def runs(self, members: Iterable[Member]) -> list[Run]:
@@ -160,7 +158,7 @@ class Elementwise(Optimizer):
 
     def _update_each(self, members: list[Member]) -> None:
         for run in self.runs(members):
-            numbers = effect(run.numbers)
+            numbers = effect(partial(run.numbers, self))
             maximize, structure = run.formula
             names = self.kept(structure)
             for p, state in zip(run.params, run.states, strict=True):
@@ -172,25 +170,26 @@ class Elementwise(Optimizer):
 
 
 class Run:
-    """Parameters of one group that have made equally many steps, and so share their numbers."""
+    """Parameters of one group that have made equally many steps, and so share their numbers.
 
-    __slots__ = ("formula", "group", "optimizer", "params", "states")
+    Like a flat set it does not keep its optimizer, which keeps it, so that both are freed at once.
+    """
+
+    __slots__ = ("formula", "group", "params", "states")
 
     def __init__(self, optimizer: Elementwise, group: Group) -> None:
-        self.optimizer = optimizer
         self.group = group
         self.formula = optimizer.formula(group)
         self.params: list[Tensor] = []
         self.states: list[State] = []
 
-    def is_even(self) -> bool:
+    def is_even(self, counts: tuple[str, ...]) -> bool:
         """Whether they still have made equally many steps."""
-        counts = self.optimizer.counts
         return all(len({state.get(name) for state in self.states}) == 1 for name in counts)
 
-    def numbers(self) -> Numbers:
+    def numbers(self, optimizer: Elementwise) -> Numbers:
         """Those of the next step; none if the formula has changed."""
-        optimizer, states = self.optimizer, self.states
+        states = self.states
         if optimizer.formula(self.group) != self.formula:
             return ()
         first = states[0]
@@ -213,11 +212,10 @@ class FlatSet:
         param: the flat tensor whose slices they are.
         gradient: the flat gradient, from a step to the next or to `zero_grad`.
         state: flat tensors by the names they have in each parameter's state; None before a step.
-        runs: stretches of parameters with equal numbers; empty where they must be found anew.
+        runs: stretches of parameters with equal numbers.
     """
 
     def __init__(self, optimizer: Elementwise, formula: Any, members: list[Member]) -> None:
-        self._optimizer = optimizer
         self._maximize, self._structure = formula
         self.params = [p for p, _ in members]
         self._groups = [group for _, group in members]
@@ -257,11 +255,11 @@ class FlatSet:
             start += size
         return parts
 
-    def holds(self) -> bool:
+    def holds(self, optimizer: Elementwise) -> bool:
         """Whether parameters and state still are the slices that they were made."""
         if not all(map(is_, map(_data_of, self.params), self._handles)):
             return False
-        if not all(map(is_, map(self._optimizer.state.get, self.params), self.states)):
+        if not all(map(is_, map(optimizer.state.get, self.params), self.states)):
             return False
         return all(
             _same([s[name]._data for s in self.states if name in s], handles)
@@ -282,16 +280,16 @@ class FlatSet:
                 if name in state and state[name]._data is handles[k]:
                     state[name] = state[name].clone()
 
-    def step(self) -> None:
+    def step(self, optimizer: Elementwise) -> None:
         """One update of all parameters."""
-        if not self.runs or not all(run.is_even() for run in self.runs):
-            self.runs = self._optimizer.runs(zip(self.params, self._groups, strict=True))
+        if not self.runs or not all(run.is_even(optimizer.counts) for run in self.runs):
+            self.runs = optimizer.runs(zip(self.params, self._groups, strict=True))
             self._varying = set()
-        numbers = effect(self.numbers)
+        numbers = effect(partial(self.numbers, optimizer))
         if self.state is None:
-            self.state = self._gathered_state()
+            self.state = self._gathered_state(optimizer)
         g = self.gradient = self._gathered(map(_grad_of, self.params))
-        self._optimizer.rule(
+        optimizer.rule(
             self.param,
             -g if self._maximize else g,
             self.state,
@@ -304,13 +302,13 @@ class FlatSet:
                 memory = p._memory = Memory()
             memory.version += 1
 
-    def _gathered_state(self) -> dict[str, Tensor]:
+    def _gathered_state(self, optimizer: Elementwise) -> dict[str, Tensor]:
         flat: dict[str, Tensor] = {}
-        for name in self._optimizer.kept(self._structure):
+        for name in optimizer.kept(self._structure):
             parts: list[Tensor] = []
             for p, group, state in zip(self.params, self._groups, self.states, strict=True):
                 if name not in state:
-                    state[name] = self._optimizer.begin(name, p, group)
+                    state[name] = optimizer.begin(name, p, group)
                 elif state[name].shape != p.shape:
                     raise RuntimeError(
                         f"optimizer: {name} has shape {list(state[name].shape)}, but its parameter "
@@ -324,13 +322,13 @@ class FlatSet:
             self._state_handles[name] = [part._data for part in parts]
         return flat
 
-    def numbers(self) -> Numbers:
+    def numbers(self, optimizer: Elementwise) -> Numbers:
         """The numbers of the next step: each once, or once for every run if runs differ in it.
 
         A number in which runs once differed is counted for every run from then on, so that the count
         tells which they are.
         """
-        rows = [run.numbers() for run in self.runs]
+        rows = [run.numbers(optimizer) for run in self.runs]
         if len(rows) == 1:
             return rows[0]
         if not all(rows):
@@ -395,13 +393,13 @@ class _Plan:
                 flat_set.release(gathered)
         self.sets = [FlatSet(optimizer, k[0], members) for k, members in together.items()]
 
-    def holds(self, key: Any, members: list[Tensor]) -> bool:
+    def holds(self, optimizer: Elementwise, key: Any, members: list[Tensor]) -> bool:
         """Whether nothing has changed that it was made for."""
         return (
             key == self.key
             and _same(members, self.members)
             and _same([p._aval for p in members], self.avals)
-            and all(flat.holds() for flat in self.sets)
+            and all(flat.holds(optimizer) for flat in self.sets)
         )
 
 

@@ -60,6 +60,8 @@ class Case:
     empty: bool = True  # also with size 0 in the first dim, of every input that has the size of the first input there
     special: bool = False  # also with NaN, infinities and signed zeros
     tolerance: float = 2e-5
+    gl_tolerance: float | None = None  # of values on gl; None: as on cpu
+    gradient_tolerance: float = 1e-4  # of gradients on gl against those on cpu, both float32
     function: Callable[..., Any] | None = (
         None  # how to call it, if not `tensorgl.<op>(*inputs, **kwargs)`
     )
@@ -136,18 +138,35 @@ def tensors(
         array = value.astype(dtype) if value.dtype == np.float64 else value
         if layout == "T":  # every element two apart, dims in reverse order
             wide = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
-            strided = wide[(..., *(slice(None, None, 2) for _ in array.shape))].T
-            strided[...] = array
-            array = strided
+            every_other = (..., *(slice(None, None, 2) for _ in array.shape))
+            wide[every_other] = array.T
+            t = tg.from_numpy(wide).to(device)[every_other]
+            t = t.permute(*reversed(range(t.ndim)))
         else:
-            array = np.array(array, order="C")
-        t = tg.from_numpy(array)
-        if device != "cpu":
-            t = t.to(device)
+            t = tg.from_numpy(np.array(array, order="C")).to(device)
         return t.requires_grad_() if want_grad and array.dtype.kind == "f" else t
 
     grads = grads or [False] * len(values)
     return [make(v, g) for v, g in zip(values, grads, strict=True)]
+
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.5, 1e30])
+
+
+def special(case: Case) -> tuple[list[Any], list[Any]]:
+    """NaN, infinities and signed zeros in every combination, and the oracle's results for float32."""
+    grid = np.meshgrid(*[SPECIAL] * len([s for s in case.inputs if isinstance(s, Spec)]))
+    rest = iter(grid)
+    values = [next(rest) if isinstance(s, Spec) else s for s in case.inputs]
+    with np.errstate(all="ignore"):
+        expected = flat(case.oracle(*values))
+        single = flat(
+            case.oracle(*[v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in values])
+        )
+    return values, [
+        np.where(np.isinf(s), s, e) if e.dtype.kind == "f" else e  # float32 overflows earlier
+        for e, s in zip(expected, single, strict=True)
+    ]
 
 
 def flat(result: Any) -> list[Any]:

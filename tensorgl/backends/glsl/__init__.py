@@ -7,6 +7,7 @@ It imports no GL library; a `Device` runs its launches. Values come into being a
     schedule.py   which values are realised, and by which kernels; merge.py joins kernels
     codegen.py    a kernel as GLSL; access.py for where it reads; shader.py for text from files
     plan.py       launches, memory and numbers as plain data; memory.py for the pool
+    capture.py    a plan that runs again without recording
     lowering/     how each primitive becomes kernels: a module a family
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from tensorgl.avals import Aval
 from tensorgl.backends.base import Backend, Handle, unsupported
 from tensorgl.backends.glsl import lowering
+from tensorgl.backends.glsl.capture import Recording
 from tensorgl.backends.glsl.codegen import MAPS, Program
 from tensorgl.backends.glsl.device import Device
 from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
@@ -29,8 +31,9 @@ from tensorgl.backends.glsl.ir import Kernel, kind_of
 from tensorgl.backends.glsl.layout import dense_strides, layout, transformed
 from tensorgl.backends.glsl.lowering import ANCHORS, REWRITES, Context
 from tensorgl.backends.glsl.memory import Buffer, Pool
-from tensorgl.backends.glsl.plan import Output, Plan, make_plan
+from tensorgl.backends.glsl.plan import Plan, make_plan
 from tensorgl.backends.glsl.snapshot import snapshot
+from tensorgl.errors import CaptureError
 from tensorgl.primitives import Primitive, copy
 
 __all__ = ["GlslBackend"]
@@ -55,7 +58,6 @@ class GlslBackend(Backend):
         self._programs: dict[str, int] = {}
         self._debug = int(os.environ.get("TENSORGL_DEBUG") or 0)
         self._launches = self._uploads = self._downloads = self._flushes = self._planned = 0
-        self.observer: Callable[[Plan, list[int]], None] | None = None
 
     def bind(
         self, primitive: Primitive, avals: tuple[Aval, ...], params: tuple[Any, ...], out: Any
@@ -100,6 +102,11 @@ class GlslBackend(Backend):
 
     def upload(self, array: Any, aval: Aval) -> Handle:
         _check(aval)
+        if self.graph.recording:
+            raise CaptureError(
+                "a tensor is made of values from the CPU inside a compiled step, and would stay as it is; "
+                "make it outside, or give it to the function as an argument on device 'gl'"
+            )
         kind = kind_of(aval.dtype)
         stored = _STORED[kind]
         if aval.dtype.name == "int64" and array.size:
@@ -169,7 +176,8 @@ class GlslBackend(Backend):
         return dense_strides(tuple(aval.shape)) if type(handle) is Node else handle.layout.strides
 
     def flush(self) -> None:
-        self.graph.flush()
+        if not self.graph.recording:
+            self.graph.flush()
 
     def synchronize(self) -> None:
         self.graph.flush()
@@ -190,21 +198,22 @@ class GlslBackend(Backend):
 
     def _run(self, trace: Trace) -> None:
         """Find or make the plan of a trace, run it, and give nodes their buffers."""
-        key = tuple(trace.key)
-        plan = self._plans.pop(key, None)
-        if plan is None:
-            plan = self.plan(trace)
-            if len(self._plans) >= PLANS:
-                del self._plans[next(iter(self._plans))]
-        self._plans[key] = plan
+        plan = self.plan(trace)
         leaves: list[Any] = [node.buffer for node in trace.leaves]
         self.place(plan, trace, leaves, self.start(plan, leaves, trace.numbers))
 
     def plan(self, trace: Trace) -> Plan:
-        """A new plan for a trace."""
-        self._planned += 1
-        context = Context(self.device.limits)
-        return make_plan(snapshot(trace, context), context, self.device, self._compile)
+        """The plan of a trace, a new one if its key was not seen before."""
+        key = tuple(trace.key)
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            self._planned += 1
+            context = Context(self.device.limits)
+            plan = make_plan(snapshot(trace, context), context, self.device, self._compile)
+            if len(self._plans) >= PLANS:
+                del self._plans[next(iter(self._plans))]
+        self._plans[key] = plan
+        return plan
 
     def start(self, plan: Plan, leaves: list[Any], numbers: list[Any]) -> Any:
         """Run a plan on leaves' buffers; its blocks."""
@@ -218,22 +227,21 @@ class GlslBackend(Backend):
             times.extend(self.device.timed(*arguments))
 
         blocks = plan.run(leaves, numbers, timed, self.pool)
-        self.observer(plan, times)
+        self.observer(plan.about, times)
         return blocks
 
     @staticmethod
     def place(plan: Plan, trace: Trace, leaves: list[Any], blocks: Any) -> None:
         """Give visible and written nodes the buffers that a run filled."""
-
-        def buffer(x: Output) -> Buffer:
-            return leaves[x.place] if x.leaf else Buffer(blocks[x.place], x.start, x.order)
-
         targets = [n for n in trace.written if n.buffer is not None]
         for node, x in zip(targets, plan.written, strict=True):
-            node.buffer = buffer(x)
+            node.buffer = x.buffer(leaves, blocks)
         seen = [n for n, v in zip(trace.nodes, trace.visible, strict=True) if v]
         for node, x in zip(seen, plan.outputs, strict=True):
-            node.buffer = buffer(x)
+            node.buffer = x.buffer(leaves, blocks)
+
+    def recording(self) -> Recording:
+        return Recording(self)
 
     def _compile(self, kernel: Kernel, program: Program) -> int:
         number = self._programs.get(program.source)

@@ -22,6 +22,7 @@ from typing import Any
 from tensorgl.avals import Aval
 from tensorgl.backends.glsl.layout import Layout
 from tensorgl.backends.glsl.memory import Buffer
+from tensorgl.errors import CaptureError
 from tensorgl.primitives import Primitive
 
 __all__ = ["Call", "Graph", "Node", "Trace", "View", "call_of"]
@@ -104,17 +105,19 @@ class Trace:
     """One flush's walk: the key, and what changes between flushes of one key.
 
     `leaves` are realised nodes in order of first use, numbered -1, -2, …; pending nodes are numbered
-    by their place. `numbers` are Python numbers and starts of views, in order. `visible` has a byte
+    by their place. `numbers` are Python numbers and starts of views, in order; `starts` pairs those that
+    contain where a leaf begins in its block with the leaf's place. `visible` has a byte
     for each pending node; `written` maps nodes that were written to their value's number.
     """
 
-    __slots__ = ("key", "leaves", "nodes", "numbers", "visible", "written")
+    __slots__ = ("key", "leaves", "nodes", "numbers", "starts", "visible", "written")
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
         self.key: list[Any] = []
         self.leaves: list[Node] = []
         self.numbers: list[Any] = []
+        self.starts: list[tuple[int, int]] = []
         self.visible = bytearray(len(nodes))
         self.written: dict[Node, int] = {}
 
@@ -125,12 +128,13 @@ class Graph:
     def __init__(self, run: Callable[[Trace], None]) -> None:
         """`run` makes or finds the plan of a trace, runs it and gives the visible nodes buffers."""
         self.pending: list[Node] = []
+        self.recording = False
         self._run = run
 
     def add(self, call: Call, srcs: tuple[Any, ...]) -> Node:
         """A new pending node."""
         pending = self.pending
-        if len(pending) >= PENDING_LIMIT:
+        if len(pending) >= PENDING_LIMIT and not self.recording:
             self.flush()
         node = Node(call, srcs)
         pending.append(node)
@@ -146,14 +150,22 @@ class Graph:
 
     def flush(self) -> None:
         """Bring into being what Python can see, and forget how it was made."""
-        pending = self.pending
-        if not pending:
-            return
-        trace = self.walk()
-        self._run(trace)
-        for node in pending:
+        if self.recording:
+            raise CaptureError(
+                "the value of a tensor is read inside a compiled step (.item(), .numpy(), print, float(), "
+                "or an `if` on a tensor); return the tensor and read it outside, or take this part out of "
+                "the function given to compile"
+            )
+        if self.pending:
+            trace = self.walk()
+            self._run(trace)
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget the pending calls, which have been run."""
+        for node in self.pending:
             node.srcs = ()
-        pending.clear()
+        self.pending.clear()
 
     def walk(self) -> Trace:
         """Number the values, find out who is visible, and build the key."""
@@ -200,7 +212,10 @@ class Graph:
                     key.append(base.index)
                     offset = s.offset
                 if base.index < 0:
-                    offset += 4 * leaves[-base.index - 1].buffer.start  # type: ignore[union-attr]
+                    start = leaves[-base.index - 1].buffer.start  # type: ignore[union-attr]
+                    if start:
+                        offset += 4 * start
+                        trace.starts.append((len(numbers), -base.index - 1))
                 if offset:
                     numbers.append(offset)
                     key.append(offset & 3)

@@ -40,6 +40,10 @@ class Output(NamedTuple):
     start: int
     order: tuple[int, ...] | None
 
+    def buffer(self, leaves: Sequence[Buffer], blocks: Sequence[Block]) -> Buffer:
+        """It after a run."""
+        return leaves[self.place] if self.leaf else Buffer(blocks[self.place], self.start, self.order)
+
 
 class Plan:
     """Launches over slots: the leaves' memories first, then those of the blocks.

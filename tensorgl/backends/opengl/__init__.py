@@ -19,13 +19,17 @@ __all__ = ["create"]
 TARGETS = ("compute", "fragment")
 
 
-def create() -> Backend:
-    """The backend, for the registry.
+def create(target: str | None = None) -> Backend:
+    """A backend with a context of its own, for the registry.
+
+    Args:
+        target: "compute" or "fragment"; None asks `TENSORGL_GL_TARGET`, then the context.
 
     Raises:
         RuntimeError: there is no context, or it cannot do the target that is asked for.
     """
-    target = os.environ.get("TENSORGL_GL_TARGET", "")
+    if target is None:
+        target = os.environ.get("TENSORGL_GL_TARGET", "")
     if target and target not in TARGETS:
         raise RuntimeError(
             f"TENSORGL_GL_TARGET: expected one of {', '.join(TARGETS)}, given {target!r}"

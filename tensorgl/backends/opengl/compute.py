@@ -46,31 +46,36 @@ class ComputeDevice(NativeDevice):
 
     def allocate(self, kind: str, texels: int, width: int) -> int:
         size = texels * BYTES[kind]
-        try:
-            buffer = self.context.buffer(reserve=size)
-        except moderngl.Error as error:
-            raise MemoryError(str(error)) from None
-        self._check_memory()
+        with self:
+            try:
+                buffer = self.context.buffer(reserve=size)
+            except moderngl.Error as error:
+                raise MemoryError(str(error)) from None
+            self._check_memory()
         number = self._remember(buffer)
         self._texel_bytes[number] = BYTES[kind]
         return number
 
     def free(self, memory: int) -> None:
         del self._texel_bytes[memory]
-        self._memories.pop(memory).release()
+        with self:
+            self._memories.pop(memory).release()
 
     def write(self, memory: int, start: int, data: bytes) -> None:
-        self._barrier(_HOST_BARRIER)
-        self._memories[memory].write(data, offset=start * self._texel_bytes[memory])
+        with self:
+            self._barrier(_HOST_BARRIER)
+            self._memories[memory].write(data, offset=start * self._texel_bytes[memory])
 
     def read(self, memory: int, start: int, texels: int) -> bytes:
-        self._barrier(_HOST_BARRIER)
         size = self._texel_bytes[memory]
-        return self._memories[memory].read(texels * size, offset=start * size)
+        with self:
+            self._barrier(_HOST_BARRIER)
+            return self._memories[memory].read(texels * size, offset=start * size)
 
     def compile(self, source: str, inputs: Sequence[str], outputs: Sequence[str]) -> int:
         try:
-            program = self.context.compute_shader(source)
+            with self:
+                program = self.context.compute_shader(source)
         except moderngl.Error as error:
             raise compile_error(error, source) from None
         self._programs.append(program)

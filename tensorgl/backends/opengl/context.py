@@ -35,4 +35,3 @@ def compile_error(error: Exception, source: str) -> ShaderError:
     """The driver's complaint with the text it is about."""
     numbered = "\n".join(f"{k:4} {line}" for k, line in enumerate(source.splitlines(), 1))
     return ShaderError(f"a shader was rejected: {error}\n{numbered}")
-

@@ -23,7 +23,12 @@ MAX_TEXELS = (1 << 31) // 4 - 1
 
 
 class NativeDevice(Device):
-    """A moderngl context. Subclasses hold memory as buffers or as textures."""
+    """A moderngl context. Subclasses hold memory as buffers or as textures.
+
+    OpenGL works in the context that the calling thread has made current, and a context is current
+    in one thread at most. So each call takes it (`with self:`) and gives it back, which costs about a
+    microsecond: then other threads can use it, and other contexts this thread.
+    """
 
     def __init__(self, context: Any, limits: Limits) -> None:
         self.context = context
@@ -35,6 +40,13 @@ class NativeDevice(Device):
         self._programs: list[Any] = []
         self._next = 1
         context.enable_only(moderngl.NOTHING)
+        self.__exit__()
+
+    def __enter__(self) -> None:
+        self.context.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.context.__exit__(None, None, None)
 
     def _numbers(self, numbers: Any) -> int:
         """Put numbers into the ring; where they begin."""
@@ -58,33 +70,42 @@ class NativeDevice(Device):
         return number
 
     def run(self, launches: array[int], slots: Sequence[int], numbers: Any) -> None:
-        begin = self._numbers(numbers) if len(numbers) else 0
-        at, end = 0, len(launches)
-        while at < end:
-            at = self._launch(launches, at, slots, begin)
+        with self:
+            begin = self._numbers(numbers) if len(numbers) else 0
+            at, end = 0, len(launches)
+            while at < end:
+                at = self._launch(launches, at, slots, begin)
 
     def timed(self, launches: array[int], slots: Sequence[int], numbers: Any) -> list[int]:
-        begin = self._numbers(numbers) if len(numbers) else 0
         queries: list[Any] = []
-        at, end = 0, len(launches)
-        while at < end:
-            query = self.context.query(time=True)
-            with query:
-                at = self._launch(launches, at, slots, begin)
-                while at < end and launches[at]:  # copies belong to the kernel before them
+        with self:
+            begin = self._numbers(numbers) if len(numbers) else 0
+            at, end = 0, len(launches)
+            while at < end:
+                query = self.context.query(time=True)
+                with query:
                     at = self._launch(launches, at, slots, begin)
-            queries.append(query)
-        self.context.finish()
-        return [query.elapsed for query in queries]
+                    while at < end and launches[at]:  # copies belong to the kernel before them
+                        at = self._launch(launches, at, slots, begin)
+                queries.append(query)
+            self.context.finish()
+            return [query.elapsed for query in queries]
 
     @abstractmethod
     def _launch(self, launches: array[int], at: int, slots: Sequence[int], begin: int) -> int:
         """Start the launch at a place of the list; the place of the next."""
 
     def finish(self) -> None:
-        self.context.finish()
+        with self:
+            self.context.finish()
 
     def close(self) -> None:
+        self.__enter__()
+        self._release()
+        self.context.release()
+
+    def _release(self) -> None:
+        """Give back every object of the context."""
         for memory in self._memories.values():
             memory.release()
         self._memories.clear()
@@ -92,7 +113,6 @@ class NativeDevice(Device):
         for program in self._programs:
             program.release()
         self._programs.clear()
-        self.context.release()
 
     def _check_memory(self) -> None:
         """Raise what the contract says if the last allocation did not fit."""

@@ -46,20 +46,22 @@ class FragmentDevice(NativeDevice):
         self._attached = Functions.COLOR_ATTACHMENT0
 
     def allocate(self, kind: str, texels: int, width: int) -> int:
-        try:
-            texture = self.context.texture((width, texels // width), 4, dtype=_DTYPE[kind])
-        except moderngl.Error as error:
-            raise MemoryError(str(error)) from None
-        texture.filter = moderngl.NEAREST, moderngl.NEAREST
-        self._check_memory()
+        with self:
+            try:
+                texture = self.context.texture((width, texels // width), 4, dtype=_DTYPE[kind])
+            except moderngl.Error as error:
+                raise MemoryError(str(error)) from None
+            texture.filter = moderngl.NEAREST, moderngl.NEAREST
+            self._check_memory()
         return self._remember(texture)
 
     def free(self, memory: int) -> None:
-        for key in self._users.pop(memory, ()):
-            framebuffer = self._framebuffers.pop(key, None)
-            if framebuffer is not None:
-                framebuffer.release()
-        self._memories.pop(memory).release()
+        with self:
+            for key in self._users.pop(memory, ()):
+                framebuffer = self._framebuffers.pop(key, None)
+                if framebuffer is not None:
+                    framebuffer.release()
+            self._memories.pop(memory).release()
 
     def write(self, memory: int, start: int, data: bytes) -> None:
         texture = self._memories[memory]
@@ -67,36 +69,37 @@ class FragmentDevice(NativeDevice):
         row = width * _TEXEL_BYTES[texture.dtype]
         rows, rest = divmod(len(data), row)
         first = start // width
-        if rows:
-            texture.write(data[: rows * row], (0, first, width, rows), alignment=1)
-        if rest:
-            texels = rest // _TEXEL_BYTES[texture.dtype]
-            texture.write(data[rows * row :], (0, first + rows, texels, 1), alignment=1)
+        with self:
+            if rows:
+                texture.write(data[: rows * row], (0, first, width, rows), alignment=1)
+            if rest:
+                texels = rest // _TEXEL_BYTES[texture.dtype]
+                texture.write(data[rows * row :], (0, first + rows, texels, 1), alignment=1)
 
     def read(self, memory: int, start: int, texels: int) -> bytes:
         texture = self._memories[memory]
         width, size = texture.width, _TEXEL_BYTES[texture.dtype]
         first, skip = divmod(start, width)
         rows = -(-(skip + texels) // width)
-        framebuffer = self._framebuffer((memory,))
-        if rows == 1:
-            box = (skip, first, texels, 1)
-            return framebuffer.read(box, 4, dtype=texture.dtype, alignment=1)
-        data = framebuffer.read((0, first, width, rows), 4, dtype=texture.dtype, alignment=1)
-        return data[skip * size : (skip + texels) * size]
+        box = (skip, first, texels, 1) if rows == 1 else (0, first, width, rows)
+        with self:
+            framebuffer = self._framebuffer((memory,))
+            data = framebuffer.read(box, 4, dtype=texture.dtype, alignment=1)
+        return data if rows == 1 else data[skip * size : (skip + texels) * size]
 
     def compile(self, source: str, inputs: Sequence[str], outputs: Sequence[str]) -> int:
-        try:
-            program = self.context.program(vertex_shader=_TRIANGLE, fragment_shader=source)
-        except moderngl.Error as error:
-            raise compile_error(error, source) from None
-        for k in range(len(inputs)):
-            name = f"in{k}"
-            if name in program:
-                program[name].value = k
-        if "Numbers" in program:
-            program["Numbers"].binding = 0
-        self._programs.append(self.context.vertex_array(program, []))
+        with self:
+            try:
+                program = self.context.program(vertex_shader=_TRIANGLE, fragment_shader=source)
+            except moderngl.Error as error:
+                raise compile_error(error, source) from None
+            for k in range(len(inputs)):
+                name = f"in{k}"
+                if name in program:
+                    program[name].value = k
+            if "Numbers" in program:
+                program["Numbers"].binding = 0
+            self._programs.append(self.context.vertex_array(program, []))
         return len(self._programs) - 1
 
     def _framebuffer(self, key: tuple[int, ...]) -> Any:
@@ -137,15 +140,13 @@ class FragmentDevice(NativeDevice):
         gl.active_texture(Functions.TEXTURE0 + self.limits.inputs - 1)
         gl.bind_texture(Functions.TEXTURE_2D, texture.glo)
         rows = -(-texels // width)
-        gl.copy_tex_sub_image(
-            Functions.TEXTURE_2D, 0, 0, start // width, 0, 0, width, rows
-        )
+        gl.copy_tex_sub_image(Functions.TEXTURE_2D, 0, 0, start // width, 0, 0, width, rows)
 
-    def close(self) -> None:
+    def _release(self) -> None:
         for framebuffer in self._framebuffers.values():
             framebuffer.release()
         self._framebuffers.clear()
-        super().close()
+        super()._release()
 
 
 _TEXEL_BYTES = {"f4": 16, "f2": 8, "i4": 16, "u1": 4}

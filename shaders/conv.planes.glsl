@@ -1,0 +1,42 @@
+// out[o, n, z, y, x] = sum over c, taps of x[n, c, z', y', x'] * w[tap, c, o]
+// For few input channels: rows of x are rows of texels, and an invocation computes four neighbours in a row
+// for 8 channels, one of each eighth of them. v holds the texels of x that a row of taps reads.
+#input x
+#input w
+
+#define E(i) v[(i) >> 2][(i) & 3]
+#define TAP(k) if (k < KX) { \
+    s = out_vec(E(FRONT + k), E(FRONT + k + SX), E(FRONT + k + 2 * SX), E(FRONT + k + 3 * SX)); \
+    w_vec w0 = load4_w(b + k * 2 * C * BLOCKS), w1 = load4_w(b + k * 2 * C * BLOCKS + 1); \
+    c0 += w0.x * s; c1 += w0.y * s; c2 += w0.z * s; c3 += w0.w * s; \
+    c4 += w1.x * s; c5 += w1.y * s; c6 += w1.z * s; c7 += w1.w * s; }
+
+void kernel(int t) {
+    int first = t % OX * SX - PX, p = t / OX;
+    int y = p % OY * SY - PY;
+    p /= OY;
+    int z = p % OZ * SZ - PZ;
+    p /= OZ;
+    int n = p % N, o = p / N;
+    int z0 = max(0, DZ - 1 - z) / DZ, z1 = min(TZ, max(0, IZ - z + DZ - 1) / DZ);
+    int y0 = max(0, DY - 1 - y) / DY, y1 = min(TY, max(0, IY - y + DY - 1) / DY);
+    out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0, s;
+    for (int c = 0; c < C; c++) for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) {
+        int a = (((n * C + c) * IZ + z + kz * DZ) * IY + y + ky * DY) * IX;
+        int b = (((kz * TY + ky) * KX * C + c) * BLOCKS + o) * 2;
+        x_vec v[4];
+        for (int i = 0; i < RUN; i++) {
+            v[i] = x_vec(0);
+            if (first + i >= 0 && first + i < IX) v[i] = load4_x(a + first + i);
+        }
+        TAP(0) TAP(1) TAP(2) TAP(3) TAP(4) TAP(5) TAP(6)
+    }
+    RESULT0(t, c0);
+    RESULT1(t + BLOCK, c1);
+    RESULT2(t + 2 * BLOCK, c2);
+    RESULT3(t + 3 * BLOCK, c3);
+    RESULT4(t + 4 * BLOCK, c4);
+    RESULT5(t + 5 * BLOCK, c5);
+    RESULT6(t + 6 * BLOCK, c6);
+    RESULT7(t + 7 * BLOCK, c7);
+}

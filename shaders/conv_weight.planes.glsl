@@ -1,0 +1,60 @@
+// part[kx, split, c, z, y, o] = sum over positions of x[n, c, z', y', x'] * g[o, n, z, y, x]
+// For few input channels: see conv.planes. An invocation goes along rows of x and of g for 4 channels of g,
+// four neighbours at once, and adds the four up at the end; s[4 * k + j] is that of tap k and channel j.
+#input g
+#input x
+
+#define E(i) v[(i) >> 2][(i) & 3]
+#define TAP(k) if (k < KX) { \
+    x_vec w = x_vec(E(FRONT + k), E(FRONT + k + SX), E(FRONT + k + 2 * SX), E(FRONT + k + 3 * SX)); \
+    s[4 * k] += w * g0; s[4 * k + 1] += w * g1; s[4 * k + 2] += w * g2; s[4 * k + 3] += w * g3; }
+#define SUM(v) ((v).x + (v).y + (v).z + (v).w)
+#define TOTAL(k) RESULT##k(t + k * BLOCK, \
+    out_vec(SUM(s[4 * k]), SUM(s[4 * k + 1]), SUM(s[4 * k + 2]), SUM(s[4 * k + 3])));
+
+void kernel(int t) {
+    int o = t % GROUPS * 4, p = t / GROUPS;
+    int ky = p % TY;
+    p /= TY;
+    int kz = p % TZ;
+    p /= TZ;
+    int c = p % C, first = p / C * ROWS;
+    int o1 = (min(o + 1, O - 1) - o) * CHANNEL, o2 = (min(o + 2, O - 1) - o) * CHANNEL,
+        o3 = (min(o + 3, O - 1) - o) * CHANNEL;
+    out_vec s[28];
+    for (int i = 0; i < 4 * KX; i++) s[i] = out_vec(0);
+    for (int row = first; row < min(first + ROWS, N * OZ * OY); row++) {
+        int y = row % OY * SY - PY + ky * DY, z = row / OY % OZ * SZ - PZ + kz * DZ, n = row / (OY * OZ);
+        if (y < 0 || y >= IY || z < 0 || z >= IZ) continue;
+        int a = (((n * C + c) * IZ + z) * IY + y) * IX, b = o * CHANNEL + row * OX;
+        for (int i = 0; i < OX; i++) {
+            x_vec v[4];
+            for (int j = 0; j < RUN; j++) {
+                int at = i * SX - PX + j;
+                v[j] = x_vec(0);
+                if (at >= 0 && at < IX) v[j] = load4_x(a + at);
+            }
+            g_vec g0 = load4_g(b + i), g1 = load4_g(b + i + o1), g2 = load4_g(b + i + o2), g3 = load4_g(b + i + o3);
+            TAP(0) TAP(1) TAP(2) TAP(3) TAP(4) TAP(5) TAP(6)
+        }
+    }
+    TOTAL(0)
+#if KX > 1
+    TOTAL(1)
+#endif
+#if KX > 2
+    TOTAL(2)
+#endif
+#if KX > 3
+    TOTAL(3)
+#endif
+#if KX > 4
+    TOTAL(4)
+#endif
+#if KX > 5
+    TOTAL(5)
+#endif
+#if KX > 6
+    TOTAL(6)
+#endif
+}
