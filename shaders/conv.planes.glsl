@@ -1,15 +1,14 @@
 // out[o, n, z, y, x] = sum over c, taps of x[n, c, z', y', x'] * w[tap, c, o]
 // For few input channels: rows of x are rows of texels, and an invocation computes four neighbours in a row
-// for 8 channels, one of each eighth of them. v holds the texels of x that a row of taps reads.
+// for 8 channels, which are BLOCKS apart. v holds the texels of x that a row of taps reads.
 #input x
 #input w
 
 #define E(i) v[(i) >> 2][(i) & 3]
-#define TAP(k) if (k < KX) { \
-    s = out_vec(E(FRONT + k), E(FRONT + k + SX), E(FRONT + k + 2 * SX), E(FRONT + k + 3 * SX)); \
-    w_vec w0 = load4_w(b + k * 2 * C * BLOCKS), w1 = load4_w(b + k * 2 * C * BLOCKS + 1); \
-    c0 += w0.x * s; c1 += w0.y * s; c2 += w0.z * s; c3 += w0.w * s; \
-    c4 += w1.x * s; c5 += w1.y * s; c6 += w1.z * s; c7 += w1.w * s; }
+#define NEIGHBOURS(i) out_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
+#define HALF(w, a, b, c, d) a += w.x * s; b += w.y * s; c += w.z * s; d += w.w * s;
+#define STEP(k) s = NEIGHBOURS(FRONT + k); w0 = load4_w(b + k * 2 * C * BLOCKS); w1 = load4_w(b + k * 2 * C * BLOCKS + 1);
+#define TAP(k) if (k < KX) { STEP(k) HALF(w0, c0, c1, c2, c3) HALF(w1, c4, c5, c6, c7) }
 
 void kernel(int t) {
     int first = t % OX * SX - PX, p = t / OX;
@@ -24,6 +23,7 @@ void kernel(int t) {
     for (int c = 0; c < C; c++) for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) {
         int a = (((n * C + c) * IZ + z + kz * DZ) * IY + y + ky * DY) * IX;
         int b = (((kz * TY + ky) * KX * C + c) * BLOCKS + o) * 2;
+        w_vec w0, w1;
         x_vec v[4];
         for (int i = 0; i < RUN; i++) {
             v[i] = x_vec(0);

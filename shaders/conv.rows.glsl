@@ -1,44 +1,60 @@
 // out[n, z, y, x, o] = sum over taps and run of x[n, z', y', start + run] * w[phase, tap, run, o]
 // Channels are last: what a row of taps reads is one run of texels of a row of x. Each of its elements
 // meets a row of the packed weights. The ranges of the loops leave out what lies in the padding. An
-// invocation computes one texel of 8 images, one of each eighth of the batch.
+// invocation computes a texel, or WIDE = 2 neighbours, of R images, which are IMAGES apart.
 #input x
 #input w
 
 #define IMAGE (IZ * IY * IX)
-#define AT(r) (min(n + (r) * IMAGES, N - 1) * IMAGE)
-#define ADD(acc, at) { x_vec v = load4_x(a + at); acc += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3; }
+#define PIXELS (OZ * OY * OX)
+#define MISSING(at, T, K, R) (T - (K - at % R + R - 1) / R)
+#define LOAD(w, b) w_vec w##0 = load4_w(b), w##1 = load4_w(b + OT), w##2 = load4_w(b + 2 * OT), w##3 = load4_w(b + 3 * OT);
+#define PRODUCT(v, w) v.x * w##0 + v.y * w##1 + v.z * w##2 + v.w * w##3
+#define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0), d##k = c##k;
+#define RESULT_AT(k) (pixel + k * IMAGES * PIXELS) * OT + o
+#if WIDE == 2
+#define ADD(k) { x_vec v = load4_x(i##k + a); c##k += PRODUCT(v, w); d##k += PRODUCT(v, u); }
+#define STORE(k) RESULT##k(RESULT_AT(k), c##k); RESULT##k(RESULT_AT(k) + 1, d##k);
+#else
+#define ADD(k) { x_vec v = load4_x(i##k + a); c##k += PRODUCT(v, w); }
+#define STORE(k) RESULT##k(RESULT_AT(k), c##k);
+#endif
+#if R == 8
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#elif R == 4
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#else
+#define EACH(DO) DO(0)
+#endif
 
 void kernel(int t) {
-    int o = t % OT, p = t / OT;
-    int first = p % OX * SX - PX + o / GROUP_OUT * GROUP_IN;
+    int o = t % (OT / WIDE) * WIDE, pixel = t / (OT / WIDE), p = pixel;
+    int x = p % OX + AX;
     p /= OX;
     int y = p % OY * SY + AY;
     p /= OY;
     int z = p % OZ * SZ + AZ, n = p / OZ;
-    int phase = z % RZ * RY + y % RY;
+    int phase = (z % RZ * RY + y % RY) * RX + x % RX;
+    int z0 = MISSING(z, TZ, KZ, RZ), y0 = MISSING(y, TY, KY, RY), x0 = MISSING(x, WX, KX, RX);
+    int first = x / RX * SX - PX + o / GROUP_OUT * GROUP_IN;
     z = z / RZ - PZ;
     y = y / RY - PY;
-    int z0 = max(0, DZ - 1 - z) / DZ, z1 = min(TZ, max(0, IZ - z + DZ - 1) / DZ);
-    int y0 = max(0, DY - 1 - y) / DY, y1 = min(TY, max(0, IY - y + DY - 1) / DY);
-    int i0 = AT(0), i1 = AT(1), i2 = AT(2), i3 = AT(3), i4 = AT(4), i5 = AT(5), i6 = AT(6), i7 = AT(7);
-    out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-    for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) for (int kx = 0; kx < TX; kx++) {
-        int start = first + kx * DX, skipped = max(0, -start);
+    z0 = max(z0, max(0, DZ - 1 - z) / DZ);
+    y0 = max(y0, max(0, DY - 1 - y) / DY);
+    int z1 = min(TZ, max(0, IZ - z + DZ - 1) / DZ), y1 = min(TY, max(0, IY - y + DY - 1) / DY);
+    EACH(IMAGE_AT)
+    for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) for (int kx = x0 * TAPPED; kx < TX; kx++) {
+        int start = first + kx * DX, skipped = max(x0 * (1 - TAPPED) * SX, -start);
         int a = ((z + kz * DZ) * IY + y + ky * DY) * IX + start, end = a + min(RUN, IX - start);
         int b = ((((phase * TZ + kz) * TY + ky) * TX + kx) * RUN + skipped) * 4 * OT + o;
         for (a += skipped; a < end; a++) {
-            w_vec w0 = load4_w(b), w1 = load4_w(b + OT), w2 = load4_w(b + 2 * OT), w3 = load4_w(b + 3 * OT);
-            ADD(c0, i0) ADD(c1, i1) ADD(c2, i2) ADD(c3, i3) ADD(c4, i4) ADD(c5, i5) ADD(c6, i6) ADD(c7, i7)
+            LOAD(w, b)
+#if WIDE == 2
+            LOAD(u, b + 1)
+#endif
+            EACH(ADD)
             b += 4 * OT;
         }
     }
-    RESULT0(t, c0);
-    RESULT1(t + BLOCK, c1);
-    RESULT2(t + 2 * BLOCK, c2);
-    RESULT3(t + 3 * BLOCK, c3);
-    RESULT4(t + 4 * BLOCK, c4);
-    RESULT5(t + 5 * BLOCK, c5);
-    RESULT6(t + 6 * BLOCK, c6);
-    RESULT7(t + 7 * BLOCK, c7);
+    EACH(STORE)
 }

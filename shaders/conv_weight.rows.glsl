@@ -1,6 +1,6 @@
-// part[lane, pair, split, tap, run, o] = sum over positions of x[n, z', y', start + run].lane * g[n, z, y, x, o]
+// part[pair, lane, split, tap, run, o] = sum over positions of x[n, z', y', start + run].lane * g[n, z, y, x, o]
 // The gradients of packed weights (see conv.rows), for each part of the batch. An invocation holds those of
-// a texel of x and two of g; the ranges of the loops leave out positions that read padding.
+// a texel of x and STEP = 2 of g, or one; the ranges of the loops leave out positions that read padding.
 #input g
 #input x
 
@@ -21,15 +21,18 @@ void kernel(int t) {
         int a = ((n * IZ + z) * IY + y) * IX + x0 * SX + shift, b = (row * OX + x0) * OT + o;
         for (int x = x0; x < x1; x++) {
             x_vec v = load4_x(a);
-            g_vec g0 = load4_g(b), g1 = load4_g(b + next);
-            c0 += v.x * g0;
-            c1 += v.x * g1;
-            c2 += v.y * g0;
-            c3 += v.y * g1;
-            c4 += v.z * g0;
-            c5 += v.z * g1;
-            c6 += v.w * g0;
-            c7 += v.w * g1;
+            g_vec w = load4_g(b);
+            c0 += v.x * w;
+            c1 += v.y * w;
+            c2 += v.z * w;
+            c3 += v.w * w;
+#if STEP == 2
+            w = load4_g(b + next);
+            c4 += v.x * w;
+            c5 += v.y * w;
+            c6 += v.z * w;
+            c7 += v.w * w;
+#endif
             a += SX;
             b += OT;
         }
@@ -38,8 +41,10 @@ void kernel(int t) {
     RESULT1(t + BLOCK, c1);
     RESULT2(t + 2 * BLOCK, c2);
     RESULT3(t + 3 * BLOCK, c3);
+#if STEP == 2
     RESULT4(t + 4 * BLOCK, c4);
     RESULT5(t + 5 * BLOCK, c5);
     RESULT6(t + 6 * BLOCK, c6);
     RESULT7(t + 7 * BLOCK, c7);
+#endif
 }

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorgl import effects
-from tensorgl.autograd.graph import TensorBase, make_tensor, mode
+from tensorgl.autograd import graph
+from tensorgl.autograd.graph import TensorBase, mode
 from tensorgl.backends import backend_of, loaded
 from tensorgl.errors import CaptureError
 from tensorgl.nn.module import Module
@@ -93,7 +94,7 @@ class _Variant:
         handles = self.captured.replay(nodes, values)
         for leaf, _, _, after in self.leaves:
             leaf._grad = after
-        tensors = [make_tensor(h, a) for h, a in zip(handles, self.avals, strict=True)]
+        tensors = [graph.make_tensor(h, a) for h, a in zip(handles, self.avals, strict=True)]
         return _filled(self.result, tensors)
 
 
@@ -165,7 +166,7 @@ class _Compiled:
             return made
 
         watch = _Watch(self.seen[key])
-        stand_ins = [make_tensor(n, t._aval) for n, t in zip(nodes, tensors, strict=True)]
+        stand_ins = [graph.make_tensor(n, t._aval) for n, t in zip(nodes, tensors, strict=True)]
         new_args, new_kwargs = _filled(_structure_of((args, kwargs)), stand_ins)
         recording.begin(nodes)
         mode.observer, before = watch, mode.observer

@@ -39,6 +39,7 @@ __all__ = [
     "registry",
     "set_tensor_type",
     "source",
+    "start",
     "to_host",
 ]
 
@@ -314,6 +315,11 @@ def _not_a_tensor(primitive: Primitive, position: int, x: Any) -> TypeError:
 def to_host(x: Any) -> Any:
     """The values of a tensor as a numpy array; on cpu it shares the tensor's memory."""
     return backend_of(x._aval.device).download(x._data, x._aval)
+
+
+def start(x: Any) -> None:
+    """Let the backend of a tensor begin with what was asked of it: a good moment to, as a step has ended."""
+    backend_of(x._aval.device).flush()
 
 
 def from_host(array: Any, dtype: dtype, place: device) -> Any:

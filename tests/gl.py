@@ -52,6 +52,7 @@ def gl_target(gl_module_target: str, request: pytest.FixtureRequest) -> Iterator
     A test that passes must have given all its memory back.
     """
     backend = use(gl_module_target)
+    backend.graph.clear()  # what a test that failed left waiting would fail again
     before, failures = live(backend), request.session.testsfailed
     yield gl_module_target
     if request.session.testsfailed == failures:

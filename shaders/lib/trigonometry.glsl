@@ -1,15 +1,17 @@
 // Trigonometric functions and their inverses, within 4 units in the last place.
 
-const vec4 HALF_PI = vec4(1.5703125, 0.000483751297, 7.54953362e-08, 2.56334407e-12);
+const vec4 HALF_PI = vec4(1.5703125, 0.000483751297, 7.54953362e-08, 2.56334415e-12);
 
-// x less the nearest multiple n of pi / 2, and the low bits of n, for |x| up to 1e7; beyond, 0. All
-// parts of pi / 2 but the last have 12 bits and those of n 11, so that their products are exact.
+// x less the nearest multiple of pi / 2, and which it is modulo 4, for |x| up to 1e7; beyond, 0. It is
+// the multiple by m, itself one of 4096, and n. These and all parts of pi / 2 but the last have at
+// most 12 and 11 bits, so that their products are exact.
 vec4 reduce(vec4 x, out ivec4 quadrant) {
-    vec4 n = floor(x * 0.636619772 + 0.5), n1 = 4096.0 * floor(n * (1.0 / 4096.0) + 0.5), n0 = n - n1;
+    vec4 m = 4096.0 * floor(x * (0.636619772 / 4096.0) + 0.5);
+    vec4 r = x - exact(m * HALF_PI.x) - exact(m * HALF_PI.y);
+    vec4 n = floor((r - m * HALF_PI.z) * 0.636619772 + 0.5);
     quadrant = ivec4(n) & 3;
-    vec4 r = x - exact(n1 * HALF_PI.x) - exact(n0 * HALF_PI.x);
-    r = r - exact(n1 * HALF_PI.y) - exact(n0 * HALF_PI.y);
-    r = r - exact(n1 * HALF_PI.z) - (n0 * HALF_PI.z + n * HALF_PI.w);
+    r = r - exact(n * HALF_PI.x) - exact(n * HALF_PI.y) - exact(m * HALF_PI.z);
+    r = r - (n * HALF_PI.z + (m + n) * HALF_PI.w);
     r = mix(r, vec4(0.0), greaterThan(abs(x), vec4(1e7)));
     return mix(r, vec4(NAN_()), greaterThan(floatBitsToInt(x) & 0x7fffffff, ivec4(0x7f7fffff)));
 }

@@ -1,5 +1,6 @@
 // How kernels reach memory in the compute target: one storage buffer of texels an operand.
-// Sections begin with "//: name"; $k is the binding, $p the place among the program's buffers.
+// Sections begin with "//: name"; $k is the operand, $p its binding, $s where an output
+// starts, $n how many texels of numbers there are.
 
 //: begin
 layout(std140, binding = 0) uniform Numbers { ivec4 numbers[$n]; };
@@ -31,21 +32,21 @@ int element_$k(int i) { return int((in$k[i >> 2] >> ((i & 3) * 8)) & 255u); }
 
 //: output f32
 layout(std430, binding = $p) writeonly buffer Out$k { vec4 out$k[]; };
-void store_$k(int t, vec4 v) { out$k[t + START] = v; }
+void store_$k(int t, vec4 v) { out$k[t + $s] = v; }
 
 //: output i32
 layout(std430, binding = $p) writeonly buffer Out$k { ivec4 out$k[]; };
-void store_$k(int t, ivec4 v) { out$k[t + START] = v; }
+void store_$k(int t, ivec4 v) { out$k[t + $s] = v; }
 
 //: output f16
 layout(std430, binding = $p) writeonly buffer Out$k { uvec2 out$k[]; };
-void store_$k(int t, vec4 v) { out$k[t + START] = uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)); }
+void store_$k(int t, vec4 v) { out$k[t + $s] = uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)); }
 
 //: output u8
 layout(std430, binding = $p) writeonly buffer Out$k { uint out$k[]; };
 void store_$k(int t, ivec4 v) {
     uvec4 w = uvec4(v) & 255u;
-    out$k[t + START] = w.x | w.y << 8 | w.z << 16 | w.w << 24;
+    out$k[t + $s] = w.x | w.y << 8 | w.z << 16 | w.w << 24;
 }
 
 //: main

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tensorgl import dispatch
 from tensorgl.autograd.graph import Handle
 from tensorgl.autograd.modes import enable_grad, no_grad
 from tensorgl.tensor import Tensor
@@ -103,6 +104,7 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             self.update_all()
+        dispatch.start(self.param_groups[0]["params"][0])
         for hook in tuple(self._post_hooks.values()):
             hook(self, (), {})
         return loss

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from tensorgl import dtypes
 from tensorgl.avals import Aval
+from tensorgl.avals import aval as aval_of
 from tensorgl.backends.base import Backend, Handle, unsupported
 from tensorgl.backends.glsl import lowering
 from tensorgl.backends.glsl.capture import Recording
@@ -28,12 +30,12 @@ from tensorgl.backends.glsl.codegen import MAPS, Program
 from tensorgl.backends.glsl.device import Device
 from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
 from tensorgl.backends.glsl.ir import Kernel, kind_of
-from tensorgl.backends.glsl.layout import dense_strides, layout, transformed
-from tensorgl.backends.glsl.lowering import ANCHORS, REWRITES, Context
+from tensorgl.backends.glsl.layout import dense_strides, inverse, layout, transformed
+from tensorgl.backends.glsl.lowering import ANCHORS, NUMBERS, REWRITES, TABLES, Context
 from tensorgl.backends.glsl.memory import Buffer, Pool
 from tensorgl.backends.glsl.plan import Plan, make_plan
 from tensorgl.backends.glsl.snapshot import snapshot
-from tensorgl.errors import CaptureError
+from tensorgl.errors import CaptureError, UnsupportedError
 from tensorgl.primitives import Primitive, copy
 
 __all__ = ["GlslBackend"]
@@ -55,6 +57,7 @@ class GlslBackend(Backend):
         self.pool = Pool(device)
         self.graph = Graph(self._run)
         self._plans: dict[Any, Plan] = {}
+        self._tables: dict[str, Node] = {}
         self._programs: dict[str, int] = {}
         self._debug = int(os.environ.get("TENSORGL_DEBUG") or 0)
         self._launches = self._uploads = self._downloads = self._flushes = self._planned = 0
@@ -79,7 +82,22 @@ class GlslBackend(Backend):
                 return tuple([add(part, (main,)) for part in parts])
 
             return run_parts
-        return lambda *handles: add(call, handles)
+        if name in NUMBERS:
+            numbers = NUMBERS[name]
+            return lambda *given: add(call, numbers(params, *given))
+        if name in TABLES:
+            table = self._table(name)
+            return lambda *handles: add(call, (*handles, table))
+        return self.graph.recorder(call)
+
+    def _table(self, name: str) -> Node:
+        """The constants of an op, uploaded when they are first needed."""
+        table = self._tables.get(name)
+        if table is None:
+            values = TABLES[name]()
+            table = self.upload(values, aval_of(values.shape, dtypes.int32, None))
+            self._tables[name] = table
+        return table
 
     def _view(self, primitive: Primitive, aval: Aval, params: tuple[Any, ...]) -> Any:
         name = primitive.name
@@ -141,7 +159,7 @@ class GlslBackend(Backend):
 
     def _read(self, node: Node) -> Any:
         """A node's values as an array of its dtype, in row-major order."""
-        if node.buffer is None:
+        if node.buffer is None or node in self.graph.stale:
             self.graph.flush()
         buffer, aval = node.buffer, node.call.out
         assert buffer is not None, node.call
@@ -158,6 +176,8 @@ class GlslBackend(Backend):
         return flat.reshape(shape).astype(aval.dtype.name)
 
     def assign(self, target: Handle, source: Handle, aval: Aval) -> None:
+        if not aval.size:
+            return
         if type(source) is View:
             source = self._copied(source, aval)
         if type(target) is Node:
@@ -169,7 +189,13 @@ class GlslBackend(Backend):
             shown = View(source, layout(tuple(whole.shape)), 0)
             self.graph.write(base, self._copied(shown, whole))
             return
-        call = call_of("update", None, (whole, aval), (at,), whole)
+        if inverse(at) is None:
+            raise UnsupportedError(
+                f"writing through strides {at.strides} of shape {at.shape}: not supported on the gl backend "
+                "where elements share memory or interleave; write to a clone()"
+            )
+        params = at, target.offset % 4 == 0
+        call = call_of("update", None, (whole, aval), params, whole)
         self.graph.write(base, self.graph.add(call, (base, source, target.offset)))
 
     def strides(self, handle: Handle, aval: Aval) -> tuple[int, ...]:
@@ -191,7 +217,7 @@ class GlslBackend(Backend):
             "plans": self._planned,
             "uploads": self._uploads,
             "downloads": self._downloads,
-            "bytes_live": self.pool.live,
+            "bytes_live": self.pool.live - sum(t.buffer.block.bytes for t in self._tables.values()),
             "bytes_peak": self.pool.peak,
             "bytes_pooled": self.pool.pooled,
         }

@@ -61,6 +61,10 @@ class Scope:
             lanes = f"min({lanes}, {size - 1})"
         return Index("lanes", self.let("ivec4", lanes), index.sizes, index.order)
 
+    def row_major(self, index: Index, shape: tuple[int, ...]) -> Index:
+        """The same position of `shape` counted in row-major order."""
+        return self.at(index, shape, dense_strides(shape), "", True)
+
     def digits(self, index: Index) -> list[str]:
         """The coordinate of each dim, in the order of the dims: ints, or ivec4s if lanes differ."""
         index = self.element(index)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tensorgl import dtypes
-from tensorgl.backends.glsl.access import Index, Scope, physical
+from tensorgl.backends.glsl.access import LANES, Index, Scope, physical
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, vec
 from tensorgl.backends.glsl.layout import dense_strides, simplified
 from tensorgl.backends.glsl.shader import library_for, section, template
@@ -42,7 +42,7 @@ class Program(NamedTuple):
 
     source: str
     inputs: tuple[Value, ...]
-    numbers: tuple[Number | int, ...]  # an int is a place among the flush's numbers
+    numbers: tuple[Any, ...]  # Numbers, places among a flush's numbers, and (constant,)
 
 
 class Bindings:
@@ -103,7 +103,12 @@ class Emitter(Scope):
     def load(
         self, x: Operand, index: Index, shape: tuple[int, ...] = (), strides: Any = None
     ) -> str:
-        """An operand's elements at an index of its shape, or of a `shape` walked by `strides`."""
+        """An operand's elements at an index of its shape, or of a `shape` walked by `strides`.
+
+        An operand without elements gives zeros: what reads it takes none of them.
+        """
+        if not x.layout.size:
+            return self.let(vec(x.value.dtype), f"{vec(x.value.dtype)}(0)")
         if strides is None:
             shape, strides = x.shape, x.layout.strides
             if index.order is None:
@@ -153,10 +158,14 @@ class Emitter(Scope):
 
     def start(self, x: Operand) -> str:
         """GLSL for where an operand starts, or nothing where that is 0."""
-        if x.slot is None:
-            return str(x.shift) if x.shift else ""
-        begin = self._bindings.number(x.slot)
-        return f"({begin} + {x.shift})" if x.shift else begin
+        terms: list[str] = []
+        if x.slot is not None:
+            terms.append(self._bindings.number(x.slot))
+        if x.shift:
+            terms.append(str(x.shift))
+        if x.value.home is not None and x.value in self._realised:
+            terms.append(f"4 * {self._bindings.number((x.value.home[1],))}")
+        return f"({' + '.join(terms)})" if len(terms) > 1 or x.value.home else "".join(terms)
 
     def number(self, x: Number) -> str:
         """A Python number as a float or an int."""
@@ -180,7 +189,10 @@ _TRUTHS = frozenset(
     + ["bitwise_and", "bitwise_or", "bitwise_xor", "cast", "bernoulli"]
 )
 """Ops that give 0 or 1 for operands that are 0 or 1."""
-_MOVES = frozenset(["copy", "cast", "full", "flip", "pad", "cat", "where", "take", "gather"])
+_MOVES = frozenset(
+    ["copy", "cast", "full", "flip", "pad", "cat", "where", "take", "gather"]
+    + ["narrow_backward", "update", "uniform"]
+)
 """Ops whose results are elements of their operands, or are rounded already."""
 
 
@@ -218,7 +230,6 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     head = [limits.header + "\n"]
     if not custom:
         head.append(section(target, "local"))
-    head.append(section(target, "begin", n=(HEADER + len(bindings.numbers) + 3) // 4))
     for value, k in bindings.values.items():
         mask, log = value.width - 1, value.width.bit_length() - 1
         head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, l=log))
@@ -226,7 +237,13 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     stored = kernel.outputs[0]
     outputs = kernel.outputs if kernel.wide == 1 or target == "compute" else [stored] * kernel.wide
     for k, value in enumerate(outputs):
-        head.append(section(target, f"output {kind_of(value.dtype)}", k=k, p=count + k))
+        start = "START"
+        if k and target == "compute":
+            start = bindings.number((value.home[1],)) if value.home is not None else "0"
+        kind = kind_of(value.dtype)
+        head.append(section(target, f"output {kind}", k=k, p=count + k, s=start))
+    # last, as it needs the count of numbers
+    head.insert(1, section(target, "begin", n=(HEADER + len(bindings.numbers) + 3) // 4))
     prelude = "".join(head)
     tail = "" if custom else section(target, "main")
     source = prelude + library_for(body) + body + tail
@@ -250,7 +267,7 @@ def _expressions(kernel: Kernel, bindings: Bindings, realised: Any) -> str:
     inside = realised - set(kernel.outputs)
     scope._realised = inside  # pyright: ignore[reportPrivateUsage]
     stores = [
-        f"store_{k}(t, {scope.emit(value, _domain(value, 'texel', 't'))});"
+        f"store_{k}(t, {_stored(scope, value, scope.emit(value, _domain(value, 'texel', 't')))});"
         for k, value in enumerate(kernel.outputs)
     ]
     return _function("void kernel(int t)", scope, "\n    ".join(stores))
@@ -302,7 +319,15 @@ def _results(kernel: Kernel, bindings: Bindings, realised: Any, target: str) -> 
 
 def _epilogue(result: Value, output: Value, bindings: Bindings, realised: Any) -> Any:
     scope = Emitter(bindings, realised - {output}, {result: "v"})
-    return scope, scope.emit(output, _domain(output, "texel", "t"))
+    return scope, _stored(scope, output, scope.emit(output, _domain(output, "texel", "t")))
+
+
+def _stored(scope: Emitter, value: Value, found: str) -> str:
+    """A texel as it is stored: with what pads the last one, if its home says so."""
+    if value.home is None or value.home[2] is None or value.size % 4 == 0:
+        return found
+    inside = f"lessThan(4 * t + {LANES}, ivec4({value.size}))"
+    return f"mix({scope.splat(value.home[2])}, {found}, {inside})"
 
 
 def _result(

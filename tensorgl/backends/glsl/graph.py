@@ -129,16 +129,25 @@ class Graph:
         """`run` makes or finds the plan of a trace, runs it and gives the visible nodes buffers."""
         self.pending: list[Node] = []
         self.recording = False
+        self.stale: set[Node] = set()  # realised nodes that a pending entry writes to
         self._run = run
+
+    def recorder(self, call: Call) -> Callable[..., Node]:
+        """A function from operands to a new pending node of this call: the way of every op."""
+        pending = self.pending
+
+        def record(*srcs: Any) -> Node:
+            if len(pending) >= PENDING_LIMIT and not self.recording:
+                self.flush()
+            node = Node(call, srcs)
+            pending.append(node)
+            return node
+
+        return record
 
     def add(self, call: Call, srcs: tuple[Any, ...]) -> Node:
         """A new pending node."""
-        pending = self.pending
-        if len(pending) >= PENDING_LIMIT and not self.recording:
-            self.flush()
-        node = Node(call, srcs)
-        pending.append(node)
-        return node
+        return self.recorder(call)(*srcs)
 
     def leaf(self, aval: Aval, buffer: Buffer) -> Node:
         """A realised node."""
@@ -147,6 +156,7 @@ class Graph:
     def write(self, target: Node, source: Node) -> None:
         """From here on `target` has the value that `source` has now."""
         self.add(WRITE, (target, source))
+        self.stale.add(target)
 
     def flush(self) -> None:
         """Bring into being what Python can see, and forget how it was made."""
@@ -166,6 +176,7 @@ class Graph:
         for node in self.pending:
             node.srcs = ()
         self.pending.clear()
+        self.stale.clear()
 
     def walk(self) -> Trace:
         """Number the values, find out who is visible, and build the key."""
@@ -225,7 +236,7 @@ class Graph:
                 target, source = node.srcs
                 target.index = source.index
                 if target not in written:
-                    target.uses += 1  # the dictionary's own
+                    target.uses += 2  # the dictionary's own, and that of `stale`
                 written[target] = target.index
             else:
                 node.index = place

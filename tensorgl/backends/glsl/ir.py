@@ -113,6 +113,8 @@ class Value:
         params: the primitive's parameters.
         order: its physical order if it is realised; None for row-major.
         visible: it must exist after the flush.
+        home: (value, texel, Number or None): it is stored in that value's memory from that texel on, and
+            the rest of its last texel is filled with the number.
         users: values that read it.
     """
 
@@ -126,6 +128,7 @@ class Value:
         "shape",
         "size",
         "dtype",
+        "home",
         "users",
         "visible",
         "width",
@@ -151,6 +154,7 @@ class Value:
         self.leaf = leaf
         self.order: tuple[int, ...] | None = None
         self.width = 0
+        self.home: Any = None
         self.place = 0
         self.visible = False
         self.users: list[Value] = []

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-__all__ = ["Digits", "Layout", "dense_strides", "layout", "simplified", "transformed"]
+__all__ = ["Digits", "Layout", "dense_strides", "inverse", "layout", "simplified", "transformed"]
 
 Shape = tuple[int, ...]
 Digits = tuple[tuple[int, int], ...]
@@ -141,6 +141,24 @@ _VIEWS = {
     "as_strided": _as_strided,
     "unfold": _unfold,
 }
+
+
+def inverse(x: Layout) -> tuple[tuple[int, int, int], ...] | None:
+    """How a place in memory tells which element a layout shows there.
+
+    (size, step in memory, step in the layout's own row-major order) of each digit, the largest step
+    first, so that dividing by each in turn finds the digits. None if two elements share a place, or
+    lie so that division cannot tell them apart.
+    """
+    digits = simplified(zip(x.shape, x.strides, strict=True)) or ((1, 1),)
+    own = dense_strides(tuple(n for n, _ in digits))
+    found = sorted(((n, s, i) for (n, s), i in zip(digits, own, strict=True)), key=lambda d: -d[1])
+    reach = 0  # how far the smaller steps lead
+    for n, s, _ in reversed(found):
+        if s <= reach:
+            return None
+        reach += (n - 1) * s
+    return tuple(found)
 
 
 def simplified(pairs: Any) -> Digits:

@@ -15,6 +15,7 @@ from tensorgl.backends.glsl.device import COPY, KERNEL, Device
 from tensorgl.backends.glsl.ir import Kernel, Number, Value, kind_of
 from tensorgl.backends.glsl.lowering import Context
 from tensorgl.backends.glsl.memory import Block, Buffer, Pool, bucket
+from tensorgl.backends.glsl.place import place
 from tensorgl.backends.glsl.schedule import schedule
 from tensorgl.backends.glsl.snapshot import Snapshot
 
@@ -111,17 +112,22 @@ class _Maker:
         self.limits = context.limits
         self.slots: dict[Value, int] = {v: k for k, v in enumerate(shot.leaves)}
         self.leaves = len(shot.leaves)
-        kernels = schedule(shot, context)
+        self.constants: list[tuple[int, int]] = []
+        kernels = place(schedule(shot, context), self.limits)
         realised = {v for k in kernels for v in k.outputs if v is not None} | set(shot.leaves)
         for v in realised:
             if v.leaf is None:
-                v.width = bucket(v.texels, self.limits.rows)[1]
-        kept = {v for _, v in shot.outputs} | set(shot.written)
+                v.width = bucket(_home(v).texels, self.limits.rows)[1]
+        kept = {_home(v) for v in (*(v for _, v in shot.outputs), *shot.written)}
         programs = [build(k, realised, self.limits) if k.grid else None for k in kernels]
-        last = {v: n for n, p in enumerate(programs) if p is not None for v in p.inputs}
+        last = {_home(v): n for n, p in enumerate(programs) if p is not None for v in p.inputs}
+        for n, kernel in enumerate(kernels):
+            for v in kernel.outputs:
+                if v is not None and last.get(_home(v), n) <= n:
+                    last[_home(v)] = n
         self.free: dict[tuple[str, int, int], list[int]] = {}
         self.read: set[int] = set()
-        self.wrote: set[int] = set()
+        self.wrote: dict[int, Value] = {}
         for n, (kernel, program) in enumerate(zip(kernels, programs, strict=True)):
             planes = self.outputs(kernel)
             if program is not None:
@@ -129,10 +135,14 @@ class _Maker:
             for slot, key in planes:
                 self.free.setdefault(key, []).append(slot)
             if program is not None:
-                dead = {*program.inputs, *(v for v in kernel.outputs if v is not None)}
-                for v in sorted(dead, key=lambda v: self.slots[v]):
-                    if v.leaf is None and v not in kept and last.get(v, n) == n:
+                touched = {_home(v) for v in (*program.inputs, *kernel.outputs) if v is not None}
+                for v in sorted(touched, key=lambda v: self.slots[v]):
+                    if v.leaf is None and v not in kept and last[v] == n:
                         self.free.setdefault(self.key(v), []).append(self.slots[v])
+        view = memoryview(self.plan.numbers).cast("i")
+        for at, constant in self.constants:
+            view[at] = constant
+        view.release()
         self.plan.outputs = [self.output(v) for _, v in shot.outputs]
         self.plan.written = [self.output(v) for v in shot.written]
 
@@ -152,7 +162,10 @@ class _Maker:
         """Give the outputs slots; slots and keys of the planes of a wide kernel's one output."""
         for v in kernel.outputs:
             if v is not None:
-                self.slots[v] = self.take(self.key(v))
+                whole = _home(v)
+                if whole not in self.slots:
+                    self.slots[whole] = self.take(self.key(whole))
+                self.slots[v] = self.slots[whole]
         if kernel.wide == 1 or self.limits.target == "compute":
             return []
         kind, _, width = self.key(kernel.outputs[0])
@@ -166,9 +179,11 @@ class _Maker:
         outputs = [slot for slot, _ in planes] or [self.slots[v] for v in stored]
         inputs = [self.slots[v] for v in program.inputs]
         offset = self.numbers(kernel, program, max(stored[0].width, 1))
-        barrier = self.hazard(inputs, outputs)
+        owners = [_home(v) for v in stored] if not planes else [stored[0]] * len(outputs)
+        barrier = self.hazard(inputs, dict(zip(outputs, owners, strict=True)))
+        start = _start(stored[0])
         plan.launches.extend(
-            [KERNEL, number, offset, kernel.grid, 0, *kernel.groups, barrier, len(outputs)]
+            [KERNEL, number, offset, kernel.grid, start, *kernel.groups, barrier, len(outputs)]
         )
         plan.launches.extend([len(inputs), *outputs, *inputs])
         target = stored[0]
@@ -179,9 +194,14 @@ class _Maker:
                 plan.launches.extend([COPY, slot, 0, self.slots[target], start, texels])
         plan.about.append(_about(kernel, program, number))
 
-    def hazard(self, inputs: list[int], outputs: list[int]) -> int:
-        """1 if a launch must wait for those since the last barrier; and note what it touches."""
-        barrier = not self.wrote.isdisjoint(inputs + outputs) or not self.read.isdisjoint(outputs)
+    def hazard(self, inputs: list[int], outputs: dict[int, Value]) -> int:
+        """1 if a launch must wait for those since the last barrier; and note what it touches.
+
+        Kernels that write pieces of one value do not touch the same texels.
+        """
+        barrier = not self.read.isdisjoint(outputs) or any(s in self.wrote for s in inputs)
+        for slot, owner in outputs.items():
+            barrier = barrier or self.wrote.get(slot, owner) is not owner
         if barrier:
             self.read.clear()
             self.wrote.clear()
@@ -195,11 +215,14 @@ class _Maker:
         align = self.limits.number_alignment
         plan.numbers.extend(bytes(-len(plan.numbers) % align))
         offset = len(plan.numbers)
-        header = array("i", [kernel.grid, 0, width.bit_length() - 1, 0])
+        stored = next(v for v in kernel.outputs if v is not None)
+        header = array("i", [kernel.grid, _start(stored), width.bit_length() - 1, 0])
         plan.numbers.extend(header.tobytes())
         for k, number in enumerate(program.numbers):
             place = offset // 4 + HEADER + k
-            if isinstance(number, Number):
+            if isinstance(number, tuple):
+                self.constants.append((place, number[0]))
+            elif isinstance(number, Number):
                 (plan.floats if number.float else plan.ints).append((place, number.slot))
             else:
                 plan.ints.append((place, number))
@@ -209,7 +232,16 @@ class _Maker:
     def output(self, v: Value) -> Output:
         if v.leaf is not None:
             return Output(True, v.leaf, 0, None)
-        return Output(False, self.slots[v] - self.leaves, 0, v.order)
+        return Output(False, self.slots[v] - self.leaves, _start(v), v.order)
+
+
+def _home(v: Value) -> Value:
+    """The value in whose memory a value lies."""
+    return v if v.home is None else v.home[0]
+
+
+def _start(v: Value) -> int:
+    return 0 if v.home is None else v.home[1]
 
 
 def _about(kernel: Kernel, program: Program, number: int) -> Launch:

@@ -21,13 +21,14 @@ from tensorgl.backends.glsl.codegen import MAPS
 from tensorgl.backends.glsl.ir import MOVING, Kernel, Operand, Value
 from tensorgl.backends.glsl.lowering import ANCHORS, Context
 from tensorgl.backends.glsl.merge import merged
+from tensorgl.backends.glsl.place import flat_cat
 from tensorgl.backends.glsl.snapshot import Snapshot
 from tensorgl.errors import UnsupportedError
 
 __all__ = ["frontier", "schedule"]
 
-ROOM = 160
-"""Operations that one kernel may inline."""
+ROOM = 80
+"""Operations that one kernel may inline; writing them takes some Python frames each."""
 CHEAP = 3
 """Operations of an expression that may be computed again in each kernel that reads it."""
 
@@ -128,7 +129,7 @@ class _Cut:
 
     def _place_map(self, value: Value) -> None:
         readers, aligned, often = self._users(value)
-        inline = not value.visible and not self.eager
+        inline = not value.visible and not self.eager and not flat_cat(value)
         if len(readers) > 1 or often:
             inline = inline and self.costs[value] <= CHEAP
         needs = _inputs(value)

@@ -33,12 +33,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.ir import Kernel, Operand, Value
 from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dtypes import dtype
 
-__all__ = ["ANCHORS", "REWRITES", "Anchor", "Context", "anchor", "rewrite"]
+__all__ = ["ANCHORS", "NUMBERS", "REWRITES", "TABLES", "Anchor", "Context", "anchor", "rewrite"]
 
 
 class Context:
@@ -111,6 +113,11 @@ class Anchor:
 ANCHORS: dict[str, Anchor] = {}
 REWRITES: dict[str, Callable[[Value, Context], Value]] = {}
 
+NUMBERS: dict[str, Callable[..., tuple[int, ...]]] = {}
+"""For ops some of whose numbers have more than 32 bits: `(params, *numbers)` to those that a kernel gets."""
+TABLES: dict[str, Callable[[], np.ndarray[Any, Any]]] = {}
+"""For ops that look constants up: int32s that are uploaded once, and then are each call's last operand."""
+
 
 def anchor(*names: str, inline: tuple[int, ...] = ()) -> Any:
     """Register the lowering `(value, context) -> Kernel` of ops of these names."""
@@ -134,7 +141,7 @@ def rewrite(*names: str) -> Any:
     return register
 
 
-FAMILIES = ("elementwise",)
+FAMILIES = ("elementwise", "movement", "random", "gathering", "movement")
 """The modules of this package; importing one registers its lowerings."""
 
 

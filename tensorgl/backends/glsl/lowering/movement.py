@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from tensorgl.backends.glsl.access import LANES, Index
 from tensorgl.backends.glsl.codegen import Emitter, map_op
-from tensorgl.backends.glsl.ir import Kernel, Operand, Value, vec
-from tensorgl.backends.glsl.layout import dense_strides, written
+from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, vec
+from tensorgl.backends.glsl.layout import inverse
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
-from tensorgl.errors import UnsupportedError
+from tensorgl.backends.glsl.place import flat_cat
 
 
 class _Place(NamedTuple):
@@ -46,13 +46,6 @@ def _place(e: Emitter, index: Index, sizes: tuple[int, ...], texels: bool) -> _P
     return _Place(index.form, kind, e.digits(index))
 
 
-def _row_major(e: Emitter, value: Value, index: Index) -> Index:
-    """The index of an element in row-major order, whatever the physical order of the result."""
-    if index.order is None:
-        return index
-    return e.at(index, value.shape, dense_strides(value.shape), "", True)
-
-
 def _flat(digits: list[str], sizes: list[int]) -> str:
     """The row-major position with these coordinates."""
     text = digits[0]
@@ -69,7 +62,7 @@ def _within(kind: str, offset: str, n: int) -> str:
 
 
 def _chosen(masks: list[str], x: str, other: str) -> str:
-    """x where every mask is 1."""
+    """Operand `x` where every mask is 1."""
     if not masks:
         return x
     return f"op_where(ivec4({' & '.join(masks)}), {x}, {other})"
@@ -91,7 +84,7 @@ def flip(e: Emitter, value: Value, index: Index) -> str:
         else:
             sizes.append(n)
             flipped.append(d in dims)
-    place = _place(e, _row_major(e, value, index), tuple(sizes), sizes[-1] % 4 == 0)
+    place = _place(e, e.row_major(index, value.shape), tuple(sizes), sizes[-1] % 4 == 0)
     sizes[-1] = place.unit(sizes[-1])
     digits = [
         f"{n - 1} - {d}" if back else d
@@ -107,11 +100,7 @@ def flip(e: Emitter, value: Value, index: Index) -> str:
 def pad(e: Emitter, value: Value, index: Index) -> str:
     """The operand inside, the number around it."""
     x, number = value.operands
-    border = e.splat(number)
-    if value.dtype.name == "float16":
-        border = e.let("vec4", f"round16({border})")
-    if not x.layout.size:
-        return border
+    border = _number(e, number, value)
     joined: list[tuple[int, int, int]] = []
     for n, (before, after) in zip(x.shape, value.params[0], strict=True):
         if joined and not before and not after:
@@ -123,7 +112,7 @@ def pad(e: Emitter, value: Value, index: Index) -> str:
     # The operand may end within a texel if no other row follows it.
     texels = lo % 4 == 0 and (len(joined) == 1 or (n % 4 == 0 and hi % 4 == 0))
     outer = tuple(sum(group) for group in joined)
-    place = _place(e, _row_major(e, value, index), outer, texels)
+    place = _place(e, e.row_major(index, value.shape), outer, texels)
     digits: list[str] = []
     sizes: list[int] = []
     masks: list[str] = []
@@ -144,36 +133,150 @@ def pad(e: Emitter, value: Value, index: Index) -> str:
 
 
 @rewrite("cat")
-def cat_tree(value: Value, context: Context) -> Value:
-    """Joins of joins, where there are more operands than one kernel can read."""
-    dim, sizes = value.params
-    parts: list[tuple[Operand, int]] = []
-    for x, n in zip(value.operands, sizes, strict=True):
-        if x.value.op == "full" and x.value.visible:
-            pass
-        if x.layout.size:
-            parts.append((x, n))
-    return value
+def cat_in_parts(value: Value, context: Context) -> Value:
+    """Numbers instead of operands that are one number everywhere; joins of joins of too many to read."""
+    sizes = value.params[1]
+    parts: list[_Part] = [
+        (x.value.operands[0] if isinstance(x, Operand) and x.value.op == "full" else x, n)
+        for x, n in zip(value.operands, sizes, strict=True)
+        if n
+    ]
+    if flat_cat(value) and all(isinstance(x, Operand) for x, _ in parts):
+        return value  # each piece is written into its place
+    limit = context.limits.inputs - 2  # one is the output, and one what else its kernel reads
+    if not value.size or ([x for x, _ in parts] == value.operands and _memories(parts) <= limit):
+        return value
+    while _memories(parts) > limit:
+        groups: list[list[_Part]] = [[]]
+        for part in parts:
+            if _memories([*groups[-1], part]) > limit:
+                groups.append([])
+            groups[-1].append(part)
+        parts = [
+            (_joined(group, value, context).whole(), sum(n for _, n in group)) for group in groups
+        ]
+    return _joined(parts, value, context)
+
+
+_Part = tuple[Any, int]
+"""An Operand or a Number, and its length along the dim."""
+
+
+def _memories(parts: list[_Part]) -> int:
+    return len({x.value for x, _ in parts if isinstance(x, Operand)})
+
+
+def _joined(parts: list[_Part], value: Value, context: Context) -> Value:
+    """The join of some of the parts of a join."""
+    dim = value.params[0]
+    lengths = tuple(n for _, n in parts)
+    shape = (*value.shape[:dim], sum(lengths), *value.shape[dim + 1 :])
+    return context.step("cat", [x for x, _ in parts], (dim, lengths), shape, value.dtype)
 
 
 @map_op("cat")
 def cat(e: Emitter, value: Value, index: Index) -> str:
-    """The last operand that begins at or before the place."""
+    """The operand in whose stretch of a row the place is. Operands may be numbers."""
     dim, sizes = value.params
     inner = prod(value.shape[dim + 1 :])
     rows = prod(value.shape[:dim])
     parts = [(x, n * inner) for x, n in zip(value.operands, sizes, strict=True) if n]
     starts = [sum(n for _, n in parts[:k]) for k in range(len(parts))]
     texels = all(s % 4 == 0 for s in starts) and (rows == 1 or parts[-1][1] % 4 == 0)
-    whole = (rows, starts[-1] + parts[-1][1])
-    place = _place(e, _row_major(e, value, index), whole, texels)
+    row_size = starts[-1] + parts[-1][1]
+    place = _place(e, e.row_major(index, value.shape), (rows, row_size), texels)
     row, column = place.digits
     found = ""
     for (x, n), start in zip(parts, starts, strict=True):
-        length, begin = place.unit(n), place.unit(start)
-        offset = f"clamp({column} - {begin}, 0, {length - 1})" if len(parts) > 1 else column
-        at = e.let(place.kind, _flat([row, e.let(place.kind, offset)], [rows, length]))
-        piece = e.load(x, Index(place.form, at, x.shape))
-        reached = _within(place.kind, f"{column} - {begin}", length)
+        offset = e.let(place.kind, f"{column} - {place.unit(start)}") if start else column
+        length = place.unit(n)
+        if isinstance(x, Operand):
+            if len(parts) > 1:
+                offset = e.let(place.kind, f"clamp({offset}, 0, {length - 1})")
+            at = e.let(place.kind, _flat([row, offset], [rows, length]))
+            piece = e.load(x, Index(place.form, at, x.shape))
+        else:
+            piece = _number(e, x, value)
+        reached = f"int({column} >= {place.unit(start)})"
+        if place.kind == "ivec4":
+            reached = f"ivec4(greaterThanEqual({column}, ivec4({start})))"
         found = e.let(vec(value.dtype), _chosen([reached], piece, found)) if found else piece
     return found
+
+
+def _number(e: Emitter, x: Number, value: Value) -> str:
+    """A number as an element of the result."""
+    text = e.splat(x)
+    return e.let("vec4", f"round16({text})") if value.dtype.name == "float16" else text
+
+
+@map_op("narrow_backward")
+def narrow_backward(e: Emitter, value: Value, index: Index) -> str:
+    """The operand from where it starts, which is a number, and 0 elsewhere."""
+    x, start = value.operands
+    dim, _, drop = value.params
+    inner = prod(value.shape[dim + 1 :])
+    sizes = prod(value.shape[:dim]), value.shape[dim] * inner
+    place = _place(e, e.row_major(index, value.shape), sizes, inner % 4 == 0)
+    row, column = place.digits
+    length = place.unit(inner if drop else x.shape[dim] * inner)
+    offset = e.let(place.kind, f"{column} - {e.number(start)} * {place.unit(inner)}")
+    inside = e.let(place.kind, f"clamp({offset}, 0, {length - 1})")
+    at = e.let(place.kind, _flat([row, inside], [sizes[0], length]))
+    found = e.load(x, Index(place.form, at, x.shape))
+    return _chosen([_within(place.kind, offset, length)], found, _zero(value))
+
+
+@map_op("update")
+def update(e: Emitter, value: Value, index: Index) -> str:
+    """A base with a source written where a layout of the base's memory shows it.
+
+    `params` are the layout and whether it begins at a texel; the number is where it begins.
+    """
+    _, source, start = value.operands
+    layout, aligned = value.params
+    steps = inverse(layout)
+    assert steps is not None
+    old = e.operand(value, 0, index)
+    n, step, inner = steps[-1]
+    texels = aligned and n % 4 == 0 and step == inner == 1
+    texels = texels and all(s % 4 == 0 for _, s, _ in steps[:-1])
+    place = _place(e, e.row_major(index, value.shape), (value.size,), texels)
+    kind = place.kind
+    begin = f"({e.number(start)} >> 2)" if place.form == "texel" else e.number(start)
+    rest = e.let(kind, f"{place.digits[0]} - {begin}")
+    masks: list[str] = []
+    terms: list[str] = []
+    end = 0
+    for n, step, inner in steps:
+        if place.form == "texel":  # all are multiples of four, or the last digit
+            n, step, inner = (n // 4, 1, 1) if step == 1 else (n, step // 4, inner // 4)
+        if end != n * step:
+            masks.append(_within(kind, rest, n * step))
+            rest = e.let(kind, f"clamp({rest}, 0, {n * step - 1})")
+        end = step
+        if step == 1:
+            terms.append(f"{rest} * {inner}")
+        else:
+            terms.append(f"{e.quotient(kind, rest, step)} * {inner}")
+            rest = e.remainder(kind, rest, step)
+    if end != 1:
+        masks.append(_within(kind, rest, 1))
+    at = e.let(kind, " + ".join(terms))
+    return _chosen(masks, e.load(source, Index(place.form, at, source.shape)), old)
+
+
+@anchor("unfold_backward", inline=(0,))
+def unfold_backward(value: Value, context: Context) -> Kernel:
+    """Each place adds up the windows that cover it."""
+    g = value.operands[0]
+    dim, length, step = value.params
+    defines = {
+        "SIZE": g.shape[-1],
+        "STEP": step,
+        "WINDOWS": g.shape[dim],
+        "LENGTH": length,
+        "INNER": prod(value.shape[dim + 1 :]),
+        "ELEMENTS": value.size,
+    }
+    return Kernel([value], [value], "unfold_backward", defines, {"g": g}, grid=value.texels)
