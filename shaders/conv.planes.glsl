@@ -6,7 +6,7 @@
 
 #define E(i) v[(i) >> 2][(i) & 3]
 #define NEIGHBOURS(i) out_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
-#define HALF(w, a, b, c, d) a += w.x * s; b += w.y * s; c += w.z * s; d += w.w * s;
+#define HALF(u, a, b, c, d) a += u.x * s; b += u.y * s; c += u.z * s; d += u.w * s;
 #define STEP(k) s = NEIGHBOURS(FRONT + k); w0 = load4_w(b + k * 2 * C * BLOCKS); w1 = load4_w(b + k * 2 * C * BLOCKS + 1);
 #define TAP(k) if (k < KX) { STEP(k) HALF(w0, c0, c1, c2, c3) HALF(w1, c4, c5, c6, c7) }
 

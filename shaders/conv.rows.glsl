@@ -8,8 +8,8 @@
 #define IMAGE (IZ * IY * IX)
 #define PIXELS (OZ * OY * OX)
 #define MISSING(at, T, K, R) (T - (K - at % R + R - 1) / R)
-#define LOAD(w, b) w_vec w##0 = load4_w(b), w##1 = load4_w(b + OT), w##2 = load4_w(b + 2 * OT), w##3 = load4_w(b + 3 * OT);
-#define PRODUCT(v, w) v.x * w##0 + v.y * w##1 + v.z * w##2 + v.w * w##3
+#define LOAD(a, i) w_vec a##0 = load4_w(i), a##1 = load4_w(i + OT), a##2 = load4_w(i + 2 * OT), a##3 = load4_w(i + 3 * OT);
+#define PRODUCT(v, a) v.x * a##0 + v.y * a##1 + v.z * a##2 + v.w * a##3
 #define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0), d##k = c##k;
 #define RESULT_AT(k) (pixel + k * IMAGES * PIXELS) * OT + o
 #if WIDE == 2

@@ -1,8 +1,14 @@
-// out[r] = the pairs of x[r] with each two neighbouring runs of RUN merged into one
+// out[r] = the pairs of x[r] with the two halves of each run of RUN merged
 // An element's place in the result says how many come before it; how many of those are from the left run is
 // found by bisection for the first element of a texel, and the others follow. Equal keys keep their order.
-// Each row gives the elements from FIRST on: as pairs again, two a texel, or (LAST) their indices, four.
+// A row of the result has the elements from FIRST on: as PAIRs again, two a texel, or their indices, four.
 #input x
+
+#if PAIR
+#define PER 2
+#else
+#define PER 4
+#endif
 
 int key(int i) { return load_x(2 * i); }
 
@@ -13,11 +19,11 @@ void kernel(int t) {
         int at = PER * t + lane;
         row = min(at / WIDTH, ROWS - 1);
         place = min(at - row * WIDTH + FIRST, N - 1);
-        int diagonal = place % (2 * RUN);
+        int diagonal = place % RUN;
         if (lane == 0 || diagonal == 0 || place == FIRST) {
             int begin = row * STRIDE + place - diagonal;
-            middle = min(begin + RUN, row * STRIDE + N);
-            end = min(middle + RUN, row * STRIDE + N);
+            middle = min(begin + RUN / 2, row * STRIDE + N);
+            end = min(begin + RUN, row * STRIDE + N);
             int low = max(0, diagonal - (end - middle)), high = min(diagonal, middle - begin);
             while (low < high) {
                 int half_way = (low + high) >> 1;
@@ -35,9 +41,9 @@ void kernel(int t) {
         i += left;
         j += 1 - left;
     }
-#if LAST
-    RESULT0(t, found);
-#else
+#if PAIR
     RESULT0(t, ivec4(keys.x, found.x, keys.y, found.y));
+#else
+    RESULT0(t, found);
 #endif
 }

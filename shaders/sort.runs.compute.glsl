@@ -43,14 +43,14 @@ void main() {
         }
     }
     if (row >= ROWS) return;
-    int begin = row * WIDTH + run * KEEP;
+    int begin = row * WIDTH + run * KEEP, kept = min(KEEP, WIDTH - run * KEEP);
 #if PAIR
-    for (int p = 2 * id; p < KEEP; p += 2 * THREADS) {
+    for (int p = 2 * id; p < kept; p += 2 * THREADS) {
         int i = min(FIRST + p, RUN - 1), j = min(i + 1, RUN - 1);
         store((begin + p) / 2, ivec4(sort_keys[i], indices[i], sort_keys[j], indices[j]));
     }
 #else
-    for (int p = 4 * id; p < KEEP; p += 4 * THREADS) {
+    for (int p = 4 * id; p < kept; p += 4 * THREADS) {
         ivec4 i = min(FIRST + p + ivec4(0, 1, 2, 3), RUN - 1);
         store((begin + p) / 4, ivec4(indices[i.x], indices[i.y], indices[i.z], indices[i.w]));
     }

@@ -5,7 +5,7 @@
 #if PAIRS
 #define ROW STRIDE
 ivec4 keys(int t) {
-    return ivec4(load4_x(2 * t).xz, load4_x(min(2 * t + 1, (ROWS * ROW + 1) / 2 - 1)).xz);
+    return ivec4(load4_x(2 * t).xz, load4_x(min(2 * t + 1, ROWS * ROW / 2 - 1)).xz);
 }
 #else
 #define ROW N

@@ -112,6 +112,11 @@ class _Compiled:
         self.seen: dict[Any, list[Any]] = {}  # the leaves that got gradients in the first call
         self.full = False
 
+    @property
+    def plans(self) -> list[Any]:
+        """The plan of each recording: plain data, which `print` shows."""
+        return [v.captured.plan for known in self.variants.values() for v in known]
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 

@@ -17,17 +17,17 @@ vec4 op_hypot(vec4 a, vec4 b) {
 // 2^n for whole n in -127 .. 128, where -127 gives 0 and 128 infinity
 vec4 power_of_two(vec4 n) { return intBitsToFloat((ivec4(n) + 127) << 23); }
 
-// e^x 2^shift for x in -88 .. 89 - shift; less than 2^-126 is 0.
-vec4 exp_shifted(vec4 x, float shift) {
-    vec4 n = floor(x * 1.44269504);
+// e^x / 2^n for a whole n that makes it 1 .. 2
+vec4 exp_fraction(vec4 x, out vec4 n) {
+    n = floor(x * 1.44269504);
     vec4 r = x - exact(n * 0.693145752) - n * 1.42860677e-06;  // 0 .. log 2
     vec4 y = 0.0419110395 + r * (0.00779686822 + r * 0.001946765);
-    y = 1.0 + r * (0.999999821 + r * (0.500005543 + r * (0.166611701 + r * y)));
-    return y * power_of_two(n + shift);
+    return 1.0 + r * (0.999999821 + r * (0.500005543 + r * (0.166611701 + r * y)));
 }
 
 vec4 op_exp(vec4 a) {
-    return mix(exp_shifted(clamp(a, -88.0, 89.0), 0.0), a, is_nan(a));
+    vec4 n, y = exp_fraction(min(max(a, -88.0), 89.0), n);
+    return mix(y * power_of_two(n), a, is_nan(a));
 }
 
 // 2^(n + r) for whole n and r in 0 .. 1
@@ -38,7 +38,7 @@ vec4 exp2_sum(vec4 n, vec4 r) {
 }
 
 vec4 op_exp2(vec4 a) {
-    vec4 x = clamp(a, -127.0, 128.0), n = floor(x);
+    vec4 x = min(max(a, -127.0), 128.0), n = floor(x);
     return mix(exp2_sum(n, x - n), a, is_nan(a));
 }
 
@@ -53,26 +53,33 @@ vec4 expm1_half(vec4 x) {
 }
 
 vec4 op_expm1(vec4 a) {
-    return mix(2.0 * expm1_half(clamp(a, -18.0, 89.0)), a, is_unchanged(a));
+    return mix(2.0 * expm1_half(min(max(a, -18.0), 89.0)), a, is_unchanged(a));
 }
 
 vec4 op_sigmoid(vec4 a) { return 1.0 / (1.0 + op_exp(-a)); }
 
 vec4 op_tanh(vec4 a) {
-    vec4 y = expm1_half(clamp(a + a, -30.0, 30.0));
+    vec4 y = expm1_half(min(max(a + a, -30.0), 30.0));
     return mix(y / (y + 1.0), a, is_unchanged(a));
+}
+
+// e^x / 2 for x >= 0
+vec4 exp_half(vec4 x) {
+    vec4 n, y = exp_fraction(min(x, 90.0), n);
+    return y * power_of_two(n - 1.0);
 }
 
 vec4 op_sinh(vec4 a) {
     vec4 x = abs(a), square = a * a;
     vec4 near = 0.00833331142 + square * (0.000198426351 + square * 2.78392554e-06);
     near = a * (1.0 + square * (0.166666672 + square * near));
-    vec4 y = exp_shifted(min(x, 90.0), -1.0);
-    return mix(op_copysign(y - 0.25 / y, a), near, bvec4(ivec4(lessThan(x, vec4(1.0))) | ivec4(is_nan(a))));
+    vec4 y = exp_half(x);
+    bvec4 small = bvec4(ivec4(lessThan(x, vec4(1.0))) | ivec4(is_nan(a)));
+    return mix(op_copysign(y - 0.25 / y, a), near, small);
 }
 
 vec4 op_cosh(vec4 a) {
-    vec4 y = exp_shifted(min(abs(a), 90.0), -1.0);
+    vec4 y = exp_half(abs(a));
     return mix(y + 0.25 / y, a, is_nan(a));
 }
 

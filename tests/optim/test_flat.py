@@ -215,6 +215,38 @@ def test_anything_between_steps(data: Any) -> None:
     assert content(twins[0][0]) == content(twins[1][0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("SGD", [{"momentum": 0.9}, {"weight_decay": 0.1}, {"nesterov": True}, {"momentum": 0.0}]),
+        ("Adam", [{"amsgrad": True}, {"betas": (0.2, 0.9)}, {"maximize": True}, {"lr": 1.0}]),
+        ("AdamW", [{"weight_decay": 0.0}, {"weight_decay": 0.5}, {"eps": 0.1}]),
+        ("RMSprop", [{"centered": True}, {"momentum": 0.5}, {"alpha": 0.2}]),
+    ],
+)
+def test_options_may_change(kind: str, changes: list[dict[str, Any]]) -> None:
+    def run(fused: bool) -> Any:
+        params = parameters()
+        optimizer = build(kind, [{"params": params[:3]}, {"params": params[3:]}], fused=fused)
+        for t, change in enumerate([{}, *changes]):
+            optimizer.param_groups[-1].update(change)
+            train(optimizer, params, 2 * t, 2 * t + 2)
+        return content(optimizer)
+
+    assert run(True) == run(False)
+
+
+def test_fused_may_change() -> None:
+    params, reference = parameters(), parameters()
+    optimizer, plain = tg.optim.Adam(params), tg.optim.Adam(reference)
+    for t, fused in enumerate([False, True, None, True]):
+        optimizer.param_groups[0]["fused"] = fused
+        train(optimizer, params, t, t + 1)
+        assert bool(optimizer.flat_sets) is bool(fused)
+    train(plain, reference, 0, 4)
+    assert content(optimizer) == content(plain)
+
+
 def test_a_step_without_some_gradients_leaves_them_alone_and_gathers_no_new_set() -> None:
     params = parameters()
     optimizer = adam(params)

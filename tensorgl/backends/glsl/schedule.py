@@ -27,7 +27,7 @@ from tensorgl.errors import UnsupportedError
 
 __all__ = ["frontier", "schedule"]
 
-ROOM = 80
+ROOM = 64
 """Operations that one kernel may inline; writing them takes some Python frames each."""
 CHEAP = 3
 """Operations of an expression that may be computed again in each kernel that reads it."""

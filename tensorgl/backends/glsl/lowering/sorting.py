@@ -69,6 +69,11 @@ class Rows:
         """Elements from one row of the result to the next."""
         return self.kept if self.order else self.kept + self.kept % 2
 
+    @property
+    def physical(self) -> tuple[int, ...] | None:
+        """The result's physical order."""
+        return None if self.order is None or self.order == tuple(sorted(self.order)) else self.order
+
     def defines(self) -> dict[str, int | str]:
         """As the templates name it."""
         return {
@@ -112,7 +117,7 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
     """The indices of the elements from rank `first` on along a dim, as many as the value has."""
     x: Operand = value.operands[0]
     if not value.size:
-        return context.step("full", [Number(-1, False, 0)], (), value.shape, value.dtype)
+        return _zeros(value, context)
     order = (*(d for d in range(len(x.shape)) if d != dim), dim)
     x = x.permuted(order)
     n, keep = x.shape[-1], value.shape[dim]
@@ -124,9 +129,8 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
     if n <= SMALL:
         rows = Rows(count, n, int(descending), n, 0, first, keep, order)
         return result("sort_small", [x], rows)
-    run = run_length(count, n, context)
     flip, stride, wanted = int(descending), 0, first + keep
-    while n > run and 4 * wanted <= run:
+    while n > (run := run_length(count, n, context)) and 4 * wanted <= run:
         rows = Rows(count, n, flip, run, stride, 0, wanted + wanted % 2)
         x, n, stride = _sorted_runs(x, rows, context), rows.kept, rows.width
     if n <= run:
@@ -152,6 +156,10 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
         rows = Rows(count, n, flip, 2 * run, stride, 0, 2 * run)
         x = context.step("sort_merge", [x], rows, (rows.rows * rows.width, 2), dtypes.int32).whole()
         run *= 2
+
+
+def _zeros(value: Value, context: Context) -> Value:
+    return context.step("full", [Number(-1, False, 0)], (), value.shape, value.dtype)
 
 
 def run_length(rows: int, n: int, context: Context) -> int:
@@ -180,7 +188,7 @@ def sort_by_texels(value: Value, context: Context) -> Kernel:
     rows: Rows = value.params
     inputs = dict(zip(("x", "rank"), value.operands, strict=False))
     template = value.op.replace("_", ".")
-    order = rows.order if value.op != "sort_rank" else None
+    order = None if value.op == "sort_rank" else rows.physical
     return Kernel(
         [value], [value], template, rows.defines(), inputs, grid=value.texels, order=order
     )
@@ -192,7 +200,7 @@ def sort_runs(value: Value, context: Context) -> Kernel:
     rows: Rows = value.params
     groups = rows.rows * rows.runs
     across = min(groups, 1 << 15)
-    threads = min(256, rows.run // 2)
+    threads = max(1, min(256, rows.run // 2))
     return Kernel(
         [value],
         [value],
@@ -201,17 +209,21 @@ def sort_runs(value: Value, context: Context) -> Kernel:
         {"x": value.operands[0]},
         grid=value.texels,
         groups=(across, -(-groups // across), 1),
-        order=rows.order,
+        order=rows.physical,
     )
 
 
+@rewrite("searchsorted")
+def searchsorted(value: Value, context: Context) -> Value:
+    """No element of an empty sequence is below a value."""
+    return value if value.operands[0].shape[-1] else _zeros(value, context)
+
+
 @anchor("searchsorted", inline=(1,))
-def searchsorted(value: Value, context: Context) -> Kernel:
-    """Each value by bisection."""
+def bisection(value: Value, context: Context) -> Kernel:
+    """Each value by itself."""
     sequence, values = value.operands
     n = sequence.shape[-1]
-    if not n:
-        return Kernel([], [value])
     defines: dict[str, int | str] = {
         "N": n,
         "SHARED": int(len(sequence.shape) == 1),
