@@ -1,4 +1,4 @@
-// out[m, n] = sum over k of a[m, k] * b[k, n]; any strides and dtypes, an invocation makes one texel
+// out[m, n] = sum over k of a[m, k] * b[k, n]; any strides and dtypes, one texel an invocation
 #input a
 #input b
 

@@ -15,10 +15,12 @@
 #define ADD(c, b, a) c += outerProduct(b, a)
 #endif
 
-// A group is as many rows as share one b; the sum over k is made in PARTS parts of KP terms. With PLANES
-// result r goes to the r-th block of texels, so that an invocation's rows lie apart; else to its place.
+// A group is as many rows as share one b; the sum over k is made in parts of KP terms. With PLANES
+// result r goes to the r-th block of texels, so that an invocation's rows may lie apart; else to
+// its place.
 void kernel(int t) {
-    int u = min(t, LAST), line = u / N4, n = u - line * N4, group = line / LINES, i = line - group * LINES;
+    int u = min(t, LAST), line = u / N4, n = u - line * N4;
+    int group = line / LINES, i = line - group * LINES;
     int part = group / GROUPS, g = group - part * GROUPS;
     const ivec4 lane = ivec4(0, 1, 2, 3);
     ivec4 row0 = i * ROW_LINE + lane * ROW_LANE, row1 = row0 + ROW_HALF;

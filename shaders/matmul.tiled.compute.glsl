@@ -1,11 +1,11 @@
-// out[m, n] = sum over k of a[m, k] * b[k, n]; a work group makes BM x BN of it through shared memory
+// out[m, n] = sum over k of a[m, k] * b[k, n]; a work group makes a tile through shared memory
 #input a
 #input b
 #include "matmul.blocks.glsl"
 
-// An invocation makes TM x TN (each 4 or 8), and fetches one block of 4 x 4 of the BM x BK and BK x BN
-// that a step needs: BK * (BM + BN) <= 16 * THREADS. It fetches the next step's before it computes this one,
-// so that it does not wait for memory.
+// An invocation makes TM x TN (each 4 or 8) of the BM x BN, and fetches one block of 4 x 4 of the
+// BM x BK and BK x BN that a step needs: BK * (BM + BN) <= 16 * THREADS. It fetches the next step's
+// before it computes this one, so that it need not wait for memory.
 #define TX (BN / TN)
 #define TY (BM / TM)
 #define BLOCKS_A (BM * BK / 16)
@@ -19,9 +19,15 @@ shared vec4 tile[BK * (PITCH_A + PITCH_B)]; // of a [k][m / 4], then of b [k][n 
 
 // A block of four k, a column each, of which `left` are there.
 mat4 fetch(bool of_a, ivec4 e, int left) {
-    if (left >= 4) return of_a ? transpose(block_a(e / A_UNIT)) : block_b(e / B_UNIT);
+    if (left >= 4) {
+        if (of_a) return transpose(block_a(e / A_UNIT));
+        return block_b(e / B_UNIT);
+    }
     mat4 c = mat4(0.0);
-    for (int j = 0; j < left; j++) c[j] = of_a ? column_a(e + j * A_K) : row_b(e + j * B_K);
+    for (int j = 0; j < left; j++) {
+        if (of_a) c[j] = column_a(e + j * A_K);
+        else c[j] = row_b(e + j * B_K);
+    }
     return c;
 }
 
@@ -33,9 +39,10 @@ void main() {
     const ivec4 lane = ivec4(0, 1, 2, 3);
 
     bool of_a = id < BLOCKS_A;
-    int block = of_a ? id : id - BLOCKS_A, across = (of_a ? BM : BN) / 4;
     bool along = (of_a ? A_MODE : B_MODE) == 1; // neighbours fetch what lies side by side
-    int k = along ? block % (BK / 4) : block / across, q = along ? block / (BK / 4) : block % across;
+    int block = of_a ? id : id - BLOCKS_A, across = (of_a ? BM : BN) / 4;
+    int k = along ? block % (BK / 4) : block / across;
+    int q = along ? block / (BK / 4) : block % across;
     k = id < BLOCKS_A + BLOCKS_B ? 4 * k : K; // nothing is left to fetch for those without a block
     ivec4 e = of_a ? start_a(g * ROWS + min(m + 4 * q + lane, ROWS - 1)) + (from + k) * A_K
                    : start_b(g * ROWS, min(n + 4 * q + lane, N - 1)) + (from + k) * B_K;

@@ -28,12 +28,12 @@ bvec4 is_unchanged(vec4 x) {
     return greaterThan(magnitude - 0x33000000u, uvec4(0x7f800000u - 0x33000000u));
 }
 
-// x without its last bit. For products of few bits, where that bit is 0: a compiler that can't see
-// this can't merge or reorder them, so that what is subtracted next stays exact.
-vec4 exact(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~1); }
+// x without its last bit, for products and sums of few bits, where that bit is 0. Compilers can't see
+// this, and so can't merge or reorder them: x - opaque(n * c) stays exact.
+vec4 opaque(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~1); }
 
 // The first 11 bits of x: products of two of these are exact.
-vec4 head(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~0x1fff); }
+vec4 head_bits(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~0x1fff); }
 
 // a where the mask is 1, and b where it is 0
 ivec4 select(ivec4 mask, ivec4 a, ivec4 b) { return b ^ ((a ^ b) & -mask); }

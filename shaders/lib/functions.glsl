@@ -20,7 +20,7 @@ vec4 power_of_two(vec4 n) { return intBitsToFloat((ivec4(n) + 127) << 23); }
 // e^x / 2^n for a whole n that makes it 1 .. 2
 vec4 exp_fraction(vec4 x, out vec4 n) {
     n = floor(x * 1.44269504);
-    vec4 r = x - exact(n * 0.693145752) - n * 1.42860677e-06;  // 0 .. log 2
+    vec4 r = x - opaque(n * 0.693145752) - n * 1.42860677e-06;  // 0 .. log 2
     vec4 y = 0.0419110395 + r * (0.00779686822 + r * 0.001946765);
     return 1.0 + r * (0.999999821 + r * (0.500005543 + r * (0.166611701 + r * y)));
 }
@@ -45,7 +45,7 @@ vec4 op_exp2(vec4 a) {
 // (e^x - 1) / 2, which can't overflow, for x in -87 .. 89
 vec4 expm1_half(vec4 x) {
     vec4 n = floor(x * 1.44269504 + 0.5);
-    vec4 r = x - exact(n * 0.693145752) - n * 1.42860677e-06;
+    vec4 r = x - opaque(n * 0.693145752) - n * 1.42860677e-06;
     vec4 y = 0.0416674428 + r * (0.00836645067 + r * 0.00138702057);
     y = r * (1.0 + r * (0.49999997 + r * (0.16666545 + r * y)));
     vec4 scale = power_of_two(n - 1.0);
@@ -86,7 +86,7 @@ vec4 op_cosh(vec4 a) {
 // -- logarithms ---------------------------------------------------------------------------------------
 
 // f and e of x = (1 + f) 2^e, with 1 + f in sqrt(1/2) .. sqrt(2), for positive x
-vec4 fraction(vec4 x, out vec4 e) {
+vec4 split_float(vec4 x, out vec4 e) {
     ivec4 bits = floatBitsToInt(x), exponent = (bits - 0x3f3504f3) >> 23;
     e = vec4(exponent);
     return intBitsToFloat(bits - (exponent << 23)) - 1.0;
@@ -99,7 +99,7 @@ vec4 log_fraction(vec4 f) {
     return f - s * (f - r);
 }
 
-// y, the logarithm of x, or what it is where x is no positive number; 0 below 2^-126
+// y, the logarithm of x, or what it is where x is not positive or not finite. Below 2^-126, x is 0.
 vec4 log_or_special(vec4 y, vec4 x) {
     y = mix(y, x, greaterThan(floatBitsToInt(x) & 0x7fffffff, ivec4(0x7f7fffff)));
     y = mix(y, vec4(-INFINITY_()), lessThan(x, vec4(1.17549435e-38)));
@@ -107,22 +107,22 @@ vec4 log_or_special(vec4 y, vec4 x) {
 }
 
 vec4 op_log(vec4 a) {
-    vec4 e, y = log_fraction(fraction(a, e));
+    vec4 e, y = log_fraction(split_float(a, e));
     return log_or_special(e * 0.693147181 + y, a);
 }
 
 vec4 op_log2(vec4 a) {
-    vec4 e, y = log_fraction(fraction(a, e));
+    vec4 e, y = log_fraction(split_float(a, e));
     return log_or_special(e + y * 1.44269504, a);
 }
 
 vec4 op_log10(vec4 a) {
-    vec4 e, y = log_fraction(fraction(a, e));
+    vec4 e, y = log_fraction(split_float(a, e));
     return log_or_special(e * 0.301025391 + (y * 0.434294482 + e * 4.60503907e-06), a);
 }
 
 vec4 op_log1p(vec4 a) {
-    vec4 e, x = 1.0 + a, f = fraction(x, e);
+    vec4 e, x = 1.0 + a, f = split_float(x, e);
     f = mix(f, a, equal(e, vec4(0.0)));  // elsewhere the rounding of the sum does not matter
     vec4 y = log_or_special(e * 0.693147181 + log_fraction(f), x);
     return mix(y, a, is_unchanged(a));
@@ -153,16 +153,16 @@ vec4 op_atanh(vec4 a) {
 // log2 |x| to 2^-32, as the sum of its head and the result. With s = f / (2 + f) it is e plus
 // 2 / log 2 times (s + s^3/3 + ...), and s too is the sum of its head and the rest of the division.
 vec4 log2_parts(vec4 x, out vec4 high) {
-    vec4 e, f = fraction(abs(x), e), d = 2.0 + f, d1 = head(d);
-    vec4 s = f / d, s1 = head(s);
-    vec4 s2 = (exact(f - exact(s1 * d1)) - s1 * (exact(2.0 - d1) + f)) / d;
+    vec4 e, f = split_float(abs(x), e), d = 2.0 + f, d1 = head_bits(d);
+    vec4 s = f / d, s1 = head_bits(s);
+    vec4 s2 = (opaque(f - opaque(s1 * d1)) - s1 * (opaque(2.0 - d1) + f)) / d;
     vec4 square = s * s;
     vec4 series = 0.577078938 + square * (0.411915213 + square * 0.336777866);
     series = s * square * (0.961796701 + square * series);
-    vec4 main = exact(s1 * 2.88476562);
+    vec4 lead = opaque(s1 * 2.88476562);
     vec4 rest = s1 * 0.000624456778 + s2 * 2.88539008 + series;
-    high = head(e + (main + rest));
-    return exact(exact(e - high) + main) + rest;
+    high = head_bits(e + (lead + rest));
+    return opaque(opaque(e - high) + lead) + rest;
 }
 
 // What a power is by the standard where a logarithm has no say; y is |a|^n.
@@ -182,20 +182,9 @@ vec4 power_or_special(vec4 y, vec4 a, vec4 n) {
 
 vec4 op_pow(vec4 a, vec4 n) {
     vec4 high, low = log2_parts(a, high);
-    vec4 y = clamp(n, -4294967296.0, 4294967296.0), y1 = head(y), y2 = y - y1;
-    vec4 product = exact(y1 * high), rest = y1 * low + y2 * (high + low);
+    vec4 y = clamp(n, -4294967296.0, 4294967296.0), y1 = head_bits(y), y2 = y - y1;
+    vec4 product = opaque(y1 * high), rest = y1 * low + y2 * (high + low);
     vec4 whole = floor(clamp(product + rest, -127.0, 128.0));
-    vec4 part = clamp(exact(product - whole) + rest, -0.5, 1.5);
+    vec4 part = clamp(opaque(product - whole) + rest, -0.5, 1.5);
     return power_or_special(exp2_sum(whole, part), a, n);
-}
-
-// A power with the same exponent for all, the same as PyTorch's: some numbers stand for a root or product.
-vec4 pow_number(vec4 a, float n) {
-    if (n == 2.0) return a * a;
-    if (n == 3.0) return a * a * a;
-    if (n == 0.5) return sqrt(a);
-    if (n == -0.5) return inversesqrt(a);
-    if (n == -1.0) return 1.0 / a;
-    if (n == -2.0) return 1.0 / (a * a);
-    return op_pow(a, vec4(n));
 }

@@ -15,7 +15,7 @@ vec4 op_erfc(vec4 a) {
     vec4 y = -0.0502398685 + t * (0.222309798 + t * (-0.216894478 + t * 0.0592511632));
     y = 0.225594863 + t * (0.208807662 + t * (0.162415743 + t * (0.163087398 + t * y)));
     y = t * (0.225677893 + t * y);
-    vec4 x1 = head(x);
+    vec4 x1 = head_bits(x);
     y *= op_exp(-x1 * x1) * op_exp((x1 - x) * (x1 + x));
     return mix(y, 1.0 - op_erf(a), bvec4(ivec4(lessThan(a, vec4(0.47))) | ivec4(is_nan(a))));
 }
@@ -88,21 +88,21 @@ vec4 digamma(vec4 x) {
 }
 
 // n! / x^(n + 1), without the overflow of either
-vec4 zeta_term(vec4 x, int n) {
+vec4 hurwitz_term(vec4 x, int n) {
     vec4 r = 1.0 / x, y = r;
     for (int i = 1; i <= n; i++) y *= float(i) * r;
     return y;
 }
 
 // n! times the sum of (x + k)^-(n + 1) over k >= 0, for x > 0 and n > 0, by Euler and Maclaurin
-vec4 zeta(vec4 x, int n) {
+vec4 hurwitz(vec4 x, int n) {
     vec4 y = vec4(0.0);
-    for (int k = 0; k < 6; k++) y += zeta_term(x + float(k), n);
+    for (int k = 0; k < 6; k++) y += hurwitz_term(x + float(k), n);
     x += 6.0;
     float m = float(n), a = m + 1.0, b = a * (m + 2.0) * (m + 3.0), c = b * (m + 4.0) * (m + 5.0);
     vec4 r = 1.0 / x, square = r * r;
     vec4 series = a / 12.0 - square * (b / 720.0 - square * (c / 30240.0));
-    return y + zeta_term(x, n - 1) + zeta_term(x, n) * (0.5 + r * series);
+    return y + hurwitz_term(x, n - 1) + hurwitz_term(x, n) * (0.5 + r * series);
 }
 
 // For x <= 0 the sum over all integers k, which has a period of 1, less that over k < 0.
@@ -110,9 +110,9 @@ vec4 op_polygamma(vec4 x, int n) {
     if (n == 0) return digamma(x);
     float sign = (n & 1) == 1 ? 1.0 : -1.0;
     bvec4 positive = greaterThan(x, vec4(0.0));
-    vec4 y = zeta(mix(1.0 - x, x, positive), n);
+    vec4 y = hurwitz(mix(1.0 - x, x, positive), n);
     if (all(positive)) return sign * y;
-    vec4 part = x - roundEven(x), left = zeta(abs(part), n), right = zeta(1.0 - abs(part), n);
+    vec4 part = x - roundEven(x), left = hurwitz(abs(part), n), right = hurwitz(1.0 - abs(part), n);
     bvec4 swap = lessThan(part, vec4(0.0));
     vec4 reflected = sign * mix(left, right, swap) + mix(right, left, swap) - y;
     bvec4 pole = bvec4(ivec4(equal(part, vec4(0.0))) | ivec4(is_inf(x)));

@@ -2,15 +2,15 @@
 
 const vec4 HALF_PI = vec4(1.5703125, 0.000483751297, 7.54953362e-08, 2.56334415e-12);
 
-// x less the nearest multiple of pi / 2, and which it is modulo 4, for |x| up to 1e7; beyond, 0. It is
-// the multiple by m, itself one of 4096, and n. These and all parts of pi / 2 but the last have at
-// most 12 and 11 bits, so that their products are exact.
-vec4 reduce(vec4 x, out ivec4 quadrant) {
+// x less the nearest multiple of pi / 2, and which multiple modulo 4, for |x| up to 1e7; beyond, 0. It is
+// the (m + n)th, where m is a multiple of 4096. Of m and n the leading 12 bits at most are not 0, and of
+// the parts of pi / 2, but for the last, 11: so their products are exact.
+vec4 reduce_angle(vec4 x, out ivec4 quadrant) {
     vec4 m = 4096.0 * floor(x * (0.636619772 / 4096.0) + 0.5);
-    vec4 r = x - exact(m * HALF_PI.x) - exact(m * HALF_PI.y);
+    vec4 r = x - opaque(m * HALF_PI.x) - opaque(m * HALF_PI.y);
     vec4 n = floor((r - m * HALF_PI.z) * 0.636619772 + 0.5);
     quadrant = ivec4(n) & 3;
-    r = r - exact(n * HALF_PI.x) - exact(n * HALF_PI.y) - exact(m * HALF_PI.z);
+    r = r - opaque(n * HALF_PI.x) - opaque(n * HALF_PI.y) - opaque(m * HALF_PI.z);
     r = r - (n * HALF_PI.z + (m + n) * HALF_PI.w);
     r = mix(r, vec4(0.0), greaterThan(abs(x), vec4(1e7)));
     return mix(r, vec4(NAN_()), greaterThan(floatBitsToInt(x) & 0x7fffffff, ivec4(0x7f7fffff)));
@@ -31,7 +31,7 @@ vec4 cos_near(vec4 x) {
 // The sine, after `quarters` quarter turns
 vec4 sin_turned(vec4 x, int quarters) {
     ivec4 quadrant;
-    vec4 r = reduce(x, quadrant);
+    vec4 r = reduce_angle(x, quadrant);
     quadrant += quarters;
     vec4 y = mix(sin_near(r), cos_near(r), notEqual(quadrant & 1, ivec4(0)));
     return intBitsToFloat(floatBitsToInt(y) ^ ((quadrant & 2) << 30));
@@ -43,7 +43,7 @@ vec4 op_cos(vec4 a) { return sin_turned(a, 1); }
 
 vec4 op_tan(vec4 a) {
     ivec4 quadrant;
-    vec4 r = reduce(a, quadrant), y = sin_near(r), x = cos_near(r);
+    vec4 r = reduce_angle(a, quadrant), y = sin_near(r), x = cos_near(r);
     bvec4 odd = notEqual(quadrant & 1, ivec4(0));
     return mix(y, -x, odd) / mix(x, y, odd);
 }

@@ -41,11 +41,18 @@ def backend_of(device: device) -> Backend:
     return backend
 
 
-def install(device: device, backend: Backend) -> None:
-    """Let this backend serve a device from now on. Tensors that another one made there are lost to it."""
-    _loaded[device] = backend
+def install(device: device, backend: Backend | None) -> Backend | None:
+    """Let this backend serve a device from now on; returns the one that did so before, if any.
+
+    None: the device's own, made when it is next used. Tensors that another backend made there are
+    lost to the new one.
+    """
+    before = _loaded.pop(device, None)
+    if backend is not None:
+        _loaded[device] = backend
     for forget in on_install:
         forget()
+    return before
 
 
 def loaded() -> list[Backend]:

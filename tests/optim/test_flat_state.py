@@ -117,6 +117,27 @@ def test_a_state_of_pytorch_is_taken_over() -> None:
     assert tg.equal(sgd.state[params[0]]["momentum_buffer"], params[0].grad)
 
 
+@pytest.mark.parametrize("change", ["clear", "entry", "tensor", "data"])
+def test_state_that_was_replaced_counts(change: str) -> None:
+    def run(fused: bool) -> Any:
+        params = parameters()
+        optimizer = tg.optim.Adam(params, fused=fused)
+        train(optimizer, params, 0, 2)
+        state = optimizer.state[params[1]]
+        if change == "clear":
+            optimizer.state.clear()
+        elif change == "entry":
+            optimizer.state[params[1]] = {k: v * 2 for k, v in state.items()}
+        elif change == "tensor":
+            state["exp_avg"] = tg.ones(7)
+        else:
+            state["exp_avg"].data = tg.ones(7)
+        train(optimizer, params, 2, 4)
+        return content(optimizer)
+
+    assert run(True) == run(False)
+
+
 def test_state_of_another_shape_is_refused() -> None:
     params = parameters([(3, 2)])
     optimizer = adam(params)

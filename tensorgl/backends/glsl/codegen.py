@@ -185,7 +185,7 @@ def literal(x: float) -> str:
 
 
 _TRUTHS = frozenset(
-    ["eq", "ne", "lt", "le", "isnan", "logical_not", "copy", "where", "mul", "minimum", "maximum"]
+    ["eq", "ne", "lt", "le", "isnan", "logical_not", "bitwise_not", "copy", "where", "mul", "minimum", "maximum"]
     + ["bitwise_and", "bitwise_or", "bitwise_xor", "cast", "bernoulli"]
 )
 """Ops that give 0 or 1 for operands that are 0 or 1."""
@@ -234,8 +234,9 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
         mask, log = value.width - 1, value.width.bit_length() - 1
         head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, l=log))
     count = len(bindings.values)
-    stored = kernel.outputs[0]
-    outputs = kernel.outputs if kernel.wide == 1 or target == "compute" else [stored] * kernel.wide
+    outputs = [v for v in kernel.outputs if v is not None]
+    if kernel.wide > 1 and target == "fragment":
+        outputs *= kernel.wide
     for k, value in enumerate(outputs):
         start = "START"
         if k and target == "compute":
@@ -295,9 +296,14 @@ def _results(kernel: Kernel, bindings: Bindings, realised: Any, target: str) -> 
     one = "float" if kind == "vec4" else "int"
     parts = [f"#define out_vec {kind}\n#define out_scalar {one}\n"]
     if kernel.wide == 1 and not (kernel.template or "").endswith(".compute"):
-        for k, result in enumerate(kernel.results):
-            output = kernel.outputs[k]
-            parts.append(_result(f"RESULT{k}", f"store_{k}", result, output, bindings, realised))
+        stored = 0
+        for k, (result, output) in enumerate(zip(kernel.results, kernel.outputs, strict=True)):
+            if output is None:
+                parts.append(f"#define RESULT{k}(t, v)\n")
+                continue
+            store = f"store_{stored}"
+            parts.append(_result(f"RESULT{k}", store, result, output, bindings, realised))
+            stored += 1
         return "".join(parts)
     result, output = kernel.results[0], kernel.outputs[0]
     if target == "compute":

@@ -184,7 +184,7 @@ class Graph:
         trace = Trace(nodes)
         key, leaves, numbers, written = trace.key, trace.leaves, trace.numbers, trace.written
         views: list[View] = []
-        epoch = trace  # an object that no earlier walk had
+        epoch = object()  # which no earlier walk had; the trace itself would hold its leaves in a cycle
         place = 0
         for node in nodes:
             call = node.call

@@ -24,7 +24,8 @@ class ShaderError(RuntimeError):
 
 @cache
 def _read(name: str) -> str:
-    return (_SHADERS / f"{name}.glsl").read_text(encoding="utf-8")
+    # GLSL 3.30 knows no lines that go on in the next; 3.00 ES does
+    return (_SHADERS / f"{name}.glsl").read_text(encoding="utf-8").replace("\\\n", "")
 
 
 @cache

@@ -15,7 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import moderngl
 import numpy as np
 import pytest
 
@@ -24,122 +23,10 @@ from tensorgl import dispatch
 from tensorgl.backends.glsl.shader import library_for
 from tensorgl.primitives import TABLE
 from tensorgl.primitives.random import normal_table
+from tests.backends.glsl.expressions import TARGETS, Runner
 from tests.test_random import generator, normal_by_its_definition
 
-TARGETS = ("compute", "fragment")
-WIDTH, GROUP = 64, 64  # texels in a row of a texture; invocations in a work group
 TINY = 2.0**-126
-
-# -- running an expression over arrays ----------------------------------------------------------------
-
-COMPUTE = """#version 430
-layout(local_size_x = {group}) in;
-{inputs}
-layout(std430, binding = {count}) writeonly buffer Result {{ {kind} result[]; }};
-{library}
-void main() {{
-    int t = int(gl_GlobalInvocationID.x);
-    {reads}
-    result[t] = {expression};
-}}
-"""
-FRAGMENT = """#version 330
-{inputs}
-layout(location = 0) out {kind} result;
-{library}
-void main() {{
-    ivec2 t = ivec2(gl_FragCoord.xy);
-    {reads}
-    result = {expression};
-}}
-"""
-TRIANGLE = """#version 330
-void main() {
-    gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0);
-}
-"""
-
-
-def vec(array: Any) -> str:
-    return "vec4" if array.dtype == np.float32 else "ivec4"
-
-
-class Runner:
-    """Evaluates a GLSL expression in `a`, `b` and `c`, four elements of each array at a time."""
-
-    def __init__(self) -> None:
-        self.context = moderngl.create_standalone_context(backend="egl", require=430)
-
-    def __call__(self, target: str, kind: str, expression: str, *arrays: Any) -> Any:
-        count = arrays[0].size
-        texels = -(-count // (4 * WIDTH)) * WIDTH
-        padded = [np.resize(x, 4 * texels) for x in arrays]
-        run = self.compute if target == "compute" else self.fragment
-        with self.context:
-            raw = run(kind, expression, padded, texels)
-        dtype = np.float32 if kind == "vec4" else np.int32
-        return np.frombuffer(raw, dtype)[:count].reshape(arrays[0].shape)
-
-    def compute(self, kind: str, expression: str, arrays: list[Any], texels: int) -> bytes:
-        inputs = [
-            f"layout(std430, binding = {k}) readonly buffer In{k} {{ {vec(x)} in{k}[]; }};"
-            for k, x in enumerate(arrays)
-        ]
-        reads = [f"{vec(x)} {'abc'[k]} = in{k}[t];" for k, x in enumerate(arrays)]
-        source = COMPUTE.format(
-            group=GROUP,
-            inputs="\n".join(inputs),
-            count=len(arrays),
-            kind=kind,
-            library=library_for(expression),
-            reads=" ".join(reads),
-            expression=expression,
-        )
-        shader = self.context.compute_shader(source)
-        buffers = [self.context.buffer(x.tobytes()) for x in arrays]
-        buffers.append(self.context.buffer(reserve=16 * texels))
-        for k, buffer in enumerate(buffers):
-            buffer.bind_to_storage_buffer(k)
-        shader.run(texels // GROUP)
-        raw = buffers[-1].read()
-        for item in (shader, *buffers):
-            item.release()
-        return raw
-
-    def fragment(self, kind: str, expression: str, arrays: list[Any], texels: int) -> bytes:
-        inputs = [
-            f"uniform {'' if vec(x) == 'vec4' else 'i'}sampler2D in{k};"
-            for k, x in enumerate(arrays)
-        ]
-        reads = [f"{vec(x)} {'abc'[k]} = texelFetch(in{k}, t, 0);" for k, x in enumerate(arrays)]
-        source = FRAGMENT.format(
-            inputs="\n".join(inputs),
-            kind=kind,
-            library=library_for(expression),
-            reads=" ".join(reads),
-            expression=expression,
-        )
-        program = self.context.program(vertex_shader=TRIANGLE, fragment_shader=source)
-        size = WIDTH, texels // WIDTH
-        textures = []
-        for k, x in enumerate(arrays):
-            dtype = "f4" if vec(x) == "vec4" else "i4"
-            texture = self.context.texture(size, 4, x.tobytes(), dtype=dtype)
-            texture.filter = moderngl.NEAREST, moderngl.NEAREST
-            texture.use(k)
-            if f"in{k}" in program:  # if the function needs its value
-                program[f"in{k}"] = k
-            textures.append(texture)
-        dtype = "f4" if kind == "vec4" else "i4"
-        result = self.context.texture(size, 4, dtype=dtype)
-        framebuffer = self.context.framebuffer([result])
-        framebuffer.use()
-        triangle = self.context.vertex_array(program, [])
-        triangle.render(vertices=3)
-        raw = framebuffer.read(components=4, dtype=dtype)
-        for item in (triangle, framebuffer, program, result, *textures):
-            item.release()
-        return raw
 
 
 @pytest.fixture(scope="module")
@@ -343,16 +230,6 @@ def test_every_elementwise_primitive_has_a_function_and_a_case() -> None:
 def test_far_angles_stay_bounded(run: Runner, target: str) -> None:
     for name in ("sin", "cos"):
         assert (np.abs(run(target, "vec4", f"op_{name}(a)", both(1e7, 1e38))) <= 1).all()
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("exponent", [2, 3, 0.5, -0.5, -1, -2, 1.75])
-def test_power_by_a_number(run: Runner, exponent: float, target: str) -> None:
-    x = np.concatenate([decades(1e-9, 1e9), SPECIAL])
-    with np.errstate(all="ignore"):
-        want = (tg.from_numpy(x.astype(np.float64)) ** exponent).numpy().astype(np.float32)
-    got = run(target, "vec4", f"pow_number(a, float({exponent}))", x)
-    assert_near(got, want.astype(np.float64), 4, 0, (x,))
 
 
 # -- integers -----------------------------------------------------------------------------------------

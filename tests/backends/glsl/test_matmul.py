@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgl as tg
-from tensorgl.avals import aval
 from tensorgl.backends import backend_of
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.lowering import matmul, matmul_choice
@@ -26,7 +25,6 @@ from tensorgl.backends.glsl.lowering.matmul_choice import (
     shape_class,
 )
 from tensorgl.backends.glsl.memory import Buffer
-from tensorgl.primitives import TABLE
 from tests.gl import GL
 
 SIZES = st.integers(1, 40)
@@ -182,19 +180,35 @@ def test_what_follows_is_part_of_the_last_launch(gl_target: str) -> None:
     assert np.allclose(result.cpu().numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (1, 0, 2)])
+ORDERS = [(1, 2, 0), (2, 0, 1), (1, 0, 2)]
+
+
+def permuted(array: Any, order: tuple[int, ...]) -> tg.Tensor:
+    """A tensor whose memory has its dims in another order."""
+    moved = tg.tensor(np.ascontiguousarray(array.transpose(order)), device="gl")
+    x = tg.empty(array.shape, device="gl")
+    x._data = backend_of(GL).graph.leaf(x._aval, Buffer(moved._data.buffer.block, 0, order))
+    return x
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_operands_in_another_physical_order(order: tuple[int, ...], gl_target: str) -> None:
-    backend = backend_of(GL)
-    shape = (4, 12, 20)
-    a, b = numbers(shape), numbers((20, 16), 1)
-    dense = tg.tensor(np.ascontiguousarray(a.transpose(order)), device="gl")
-    given = aval(shape, tg.float32, GL)
-    x = backend.graph.leaf(given, Buffer(dense._data.buffer.block, 0, order))
-    y = tg.tensor(b, device="gl")
-    out = aval((4, 12, 16), tg.float32, GL)
-    run = backend.bind(TABLE["matmul"], (given, y._aval), (), out)
-    result = backend.download(run(x, y._data), out)
-    assert np.allclose(result, a @ b, atol=1e-4)
+    a, b = numbers((4, 12, 20)), numbers((20, 16), 1)
+    x, y = permuted(a, order), tg.tensor(b, device="gl")
+    check(x @ y, a, b)
+    check(x[1:] @ y, a[1:], b)
+    check(x.reshape(48, 20) @ y, a.reshape(48, 20), b)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_added_to_what_lies_in_another_order(
+    order: tuple[int, ...], gl_target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul, "choose", lambda p, limits: Choice(ROWS, 4))
+    a, b, c = numbers((4, 12, 20)), numbers((20, 7), 1), numbers((4, 12, 7), 2)
+    x, y = tg.tensor(a, device="gl"), tg.tensor(b, device="gl")
+    result = permuted(c, order) + x @ y
+    assert np.allclose(result.cpu().numpy(), c + a @ b, atol=1e-4)
 
 
 def limits(**changes: Any) -> Limits:

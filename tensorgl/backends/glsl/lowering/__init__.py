@@ -141,7 +141,7 @@ def rewrite(*names: str) -> Any:
     return register
 
 
-FAMILIES = ("elementwise", "movement", "random", "gathering", "movement", "sorting")
+FAMILIES = ("elementwise", "movement", "random", "gathering", "movement", "sorting", "reduction")
 """The modules of this package; importing one registers its lowerings."""
 
 

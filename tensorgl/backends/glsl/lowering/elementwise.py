@@ -14,8 +14,22 @@ def _function(e: Emitter, value: Value, index: Index) -> str:
     return f"op_{value.op}({', '.join(arguments)})"
 
 
-_OWN = ("cast", "copy", "polygamma", "ravel_index")
+_OWN = ("bitwise_not", "cast", "copy", "nextafter", "polygamma", "ravel_index")
 map_op(*(n for n, p in TABLE.items() if p.kind == "elementwise" and n not in _OWN))(_function)
+
+
+@map_op("bitwise_not")
+def bitwise_not(e: Emitter, value: Value, index: Index) -> str:
+    """Of a bool, the other one."""
+    x = e.operand(value, 0, index)
+    return f"1 - {x}" if value.dtype is dtypes.bool else f"op_bitwise_not({x})"
+
+
+@map_op("nextafter")
+def nextafter(e: Emitter, value: Value, index: Index) -> str:
+    """Neighbours in float16 are others than in float32."""
+    name = "nextafter16" if value.dtype is dtypes.float16 else "op_nextafter"
+    return f"{name}({e.operand(value, 0, index)}, {e.operand(value, 1, index)})"
 
 
 @map_op("polygamma")

@@ -31,7 +31,7 @@ def problem(a: Operand, b: Operand, batch: tuple[int, ...], floats: bool) -> Pro
 def _side(x: Operand) -> Side:
     strides = _strides(x)
     if strides is None:  # it will be copied
-        return Side((4,) * (len(x.shape) - 2), 1, 1, False)
+        return Side(tuple(4 * (s > 0) for s in x.layout.strides[:-2]), 1, 1, False)
     *batch, across, k = strides
     return Side(tuple(batch), across, k, x.aligned)
 
@@ -146,15 +146,23 @@ def _copied(x: Operand, value: Value, context: Context) -> Operand:
 
 def _rows_at_texels(x: Operand, context: Context) -> Operand:
     """A copy whose last dim begins at texels."""
+    once = _once(x)
+    shape = *once.shape[:-1], -(-x.shape[-1] // 4) * 4
+    return _again(context.step("matmul_pad", [once], (), shape, x.value.dtype).whole(), x)
+
+
+def _once(x: Operand) -> Operand:
+    """An operand without the repetitions of its broadcast dims."""
     strides = x.layout.strides
-    own = tuple(n if s else 1 for n, s in zip(x.shape[:-2], strides[:-2], strict=True))
-    sizes = *own, *x.shape[-2:]
-    pitch = -(-x.shape[-1] // 4) * 4
-    copy = context.step(
-        "matmul_pad", [x.through(sizes, strides)], (), (*sizes[:-1], pitch), x.value.dtype
-    ).whole()
-    steps = tuple(s if n > 1 else 0 for n, s in zip(own, copy.layout.strides, strict=False))
-    return copy.through(x.shape, (*steps, pitch, 1))
+    batch = (n if s else 1 for n, s in zip(x.shape[:-2], strides[:-2], strict=True))
+    return x.through((*batch, *x.shape[-2:]), strides)
+
+
+def _again(copy: Operand, x: Operand) -> Operand:
+    """A copy of `_once(x)`, perhaps with longer rows, in the shape of x."""
+    sizes, strides = copy.shape[:-2], copy.layout.strides
+    batch = (s if n > 1 else 0 for n, s in zip(sizes, strides[:-2], strict=True))
+    return copy.through(x.shape, (*batch, *strides[-2:]))
 
 
 @anchor("matmul")
@@ -173,8 +181,9 @@ def in_blocks(value: Value, context: Context) -> Kernel:
     a, b = value.operands
     p, inputs = _bound(a, b, batch, value, context)
     a_mode, b_mode = p.modes
-    if a_mode == ACROSS and (c.rows == 1 or blocks.planes) and not blocks.quads:
-        a_mode = NEITHER  # its rows are no neighbours
+    neighbours = c.kernel == TILED or blocks.quads or (c.rows > 1 and not blocks.planes)
+    if a_mode == ACROSS and not neighbours:
+        a_mode = NEITHER  # an invocation's rows are in different texels
     step = c.parts * (c.tile[2] or 4)
     part = -(-p.k // step) * (step // c.parts)  # a whole number of blocks
     defines: dict[str, int | str] = {
@@ -233,14 +242,7 @@ def collect(value: Value, context: Context) -> Kernel:
 @map_op("matmul_view")
 def view(e: Emitter, value: Value, index: Index) -> str:
     """A scratch's elements, in the product's order."""
-    x = value.operands[0]
-    if index.order is None:
-        return e.load(x, index)
-    steps = dense_strides(value.shape)
-    terms = " + ".join(f"{d} * {s}" for d, s in zip(e.digits(index), steps, strict=True))
-    form = "scalar" if index.form == "scalar" else "lanes"
-    place = e.let("int" if form == "scalar" else "ivec4", terms)
-    return e.load(x, Index(form, place, x.shape))
+    return e.load(value.operands[0], index)
 
 
 @anchor("matmul_pad", inline=(0,))
@@ -255,7 +257,7 @@ def _bound(
     a: Operand, b: Operand, batch: tuple[int, ...], value: Value, context: Context
 ) -> tuple[Problem, dict[str, Operand]]:
     """The product as it is in memory, and the inputs of its kernel."""
-    a, b = (context.realised(x) if _strides(x) is None else x for x in (a, b))
+    a, b = (_again(context.realised(_once(x)), x) if _strides(x) is None else x for x in (a, b))
     p = problem(a, b, batch, value.dtype.category == dtypes.FLOAT)
     return p, {"a": _memory(a), "b": _memory(b)}
 

@@ -142,6 +142,8 @@ class Choice(NamedTuple):
 PLAIN, ROWS, TILED = "matmul", "matmul.rows", "matmul.tiled.compute"
 TILES = ((128, 128, 16, 8, 8), (128, 64, 16, 8, 4), (64, 64, 16, 4, 4), (32, 32, 16, 4, 4))
 MIN_PART, MAX_PARTS = 32, 1024
+MAX_LAYERS = 1 << 16
+"""Counts of work groups stay below it in the y and z directions."""
 
 TUNED: dict[tuple[int, ...], Choice] = {}
 """What measurements on this device found best, by `shape_class`."""
@@ -169,7 +171,9 @@ def _cheapest(p: Problem, limits: Limits) -> Choice:
     wide = [r for r in (8, 4, 1) if limits.target == "compute" or r <= limits.draw_buffers]
     found = [Choice(ROWS, r, n, pad=pad) for r in wide for n in parts for pad in pads]
     if limits.target == "compute" and not limits.software:
-        found += [Choice(TILED, 1, n, t, pad) for t in TILES for n in parts for pad in pads]
+        tiles = [t for t in TILES if p.rows > t[0] // 2 and p.n > t[1] // 2 and p.k > t[2]]
+        layers = [n for n in parts if n * p.groups < MAX_LAYERS]
+        found += [Choice(TILED, 1, n, t, pad) for t in tiles for n in layers for pad in pads]
     return min([Choice(PLAIN), *found], key=lambda c: cost(c, p, limits))
 
 
@@ -180,7 +184,7 @@ def cost(c: Choice, p: Problem, limits: Limits) -> float:
     product is best made by the plain kernel.
     """
     software, fragment = limits.software, limits.target == "fragment"
-    launch = 40_000 if software else 600_000
+    launch = 40_000 if software else 3_000_000
     # Invocations that keep all of a device busy. Software shares out squares of 64 pixels, or work
     # groups, to few cores: alone, one of them is not much slower.
     full = 65536 if not software else 4096 if fragment else 128

@@ -1,0 +1,340 @@
+"""Reductions over dims: sums, products, extremes and where they are, variance and mean.
+
+Each sees its operand as (outer, count, inner) and folds the middle, so that neighbouring invocations
+read neighbouring texels. A fold that few invocations would do, or that is long, takes stages: the
+first gives parts of each result, of elements that are `parts` apart; the next folds those.
+
+What is wanted together is computed together, by kernels that read their operand twice: var_mean, and
+softmax's maximum with its sum of exponentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import gcd, nan, prod
+
+from tensorgl import dtypes
+from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
+from tensorgl.backends.glsl.layout import dense_strides
+from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
+from tensorgl.dtypes import dtype
+
+__all__ = ["Fold", "arranged", "folded"]
+
+INVOCATIONS = 4096
+"""How many a launch should have: software rasterisers share out squares of 64 * 64."""
+SHORT = 64
+"""So many elements a result never take two stages for the sake of more invocations."""
+LONG = 1024
+"""More elements a result take two stages, however many results there are."""
+LITTLE = 1 << 14
+"""Texels to read that are not worth a second launch."""
+BLOCK = 16
+"""About so many terms are added one after the other."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A fold of the middle of (outer, count, inner), into `parts` results each instead of one.
+
+    Attributes:
+        source: the operand and the dims of the whole reduction.
+        numbers: what else the op's templates know, as `#define`s.
+    """
+
+    outer: int
+    count: int
+    inner: int
+    parts: int = 1
+    source: tuple[Operand, tuple[int, ...]] | None = None
+    numbers: tuple[tuple[str, int | str], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What a stage gives."""
+        return self.outer, self.parts, self.inner
+
+    @property
+    def form(self) -> str:
+        """How a template reads the operand; reduce.fold.glsl says more."""
+        if self.inner == self.parts == 1:
+            return "ROWS"
+        in_texels = self.inner == 1 or self.outer == 1 or self.count * self.inner % 4 == 0
+        return "COLUMNS" if in_texels and self.parts * self.inner % 4 == 0 else "LANES"
+
+    @property
+    def skew(self) -> int:
+        """How far at most behind the beginning of a texel an outer element begins."""
+        if self.outer == 1 or self.form == "LANES":
+            return 0
+        return 4 - gcd(self.count * self.inner, 4)
+
+    def defines(self) -> dict[str, int | str]:
+        """What reduce.fold.glsl knows."""
+        each = self.count * self.inner
+        wide = 1 if self.form == "LANES" else 4
+        stride = 4 if self.form == "ROWS" else self.parts * self.inner
+        count = -(-(each + self.skew) // stride)
+        blocks = (b for b in range(2 * BLOCK, BLOCK // 2, -1) if count % b == 0)
+        found: dict[str, int | str] = {
+            self.form: 1,
+            "R": self.count,
+            "I": self.inner,
+            "G": self.parts,
+            "RESULTS": prod(self.shape),
+            "COUNT": count,
+            "BLOCK": next(blocks, min(count, BLOCK)),
+            "STEP": stride // wide,
+            "STRIDE": stride,
+            "LAST": -(-self.outer * each // wide) - 1,
+            "PLACE": "ivec4" if self.form == "LANES" else "int",
+        }
+        if count * stride != each:
+            found["MASKED"] = 1
+        return found | dict(self.numbers)
+
+
+def arranged(x: Operand, dim: tuple[int, ...]) -> tuple[Operand, Fold]:
+    """The operand with its dims in the order outer, reduced, inner, and its fold.
+
+    Dims are inner if they lie within those that are reduced in memory, and no dim after them is outer.
+    """
+    sizes, strides = x.shape, x.layout.strides
+    kept = [d for d in range(len(sizes)) if d not in dim]
+    reduced = sorted(dim, key=lambda d: -strides[d])
+    least = min((strides[d] for d in dim if sizes[d] > 1), default=0)
+    at = len(kept)
+    while at and (sizes[kept[at - 1]] == 1 or strides[kept[at - 1]] < least):
+        at -= 1
+    runs = kept[:at], reduced, kept[at:]
+    outer, count, inner = (prod(sizes[d] for d in run) for run in runs)
+    return x.permuted(tuple(d for run in runs for d in run)), Fold(
+        outer, count, inner, source=(x, dim)
+    )
+
+
+def _parts(fold: Fold) -> int:
+    """Into how many parts of each result the next stage folds; 1 if it is the last."""
+    outer, count, inner = fold.outer, fold.count, fold.inner
+    results = outer * inner
+    little = results * count <= 4 * LITTLE
+    if fold.form == "LANES" and not little and count > SHORT // 4:
+        if replace(fold, parts=4).form == "COLUMNS":
+            few = max(4, min(4 * INVOCATIONS // results, count // BLOCK))
+            return 1 << few.bit_length() - 1
+    if count <= SHORT or count <= LONG and (little or results >= 4 * INVOCATIONS):
+        return 1
+    wanted = max(4 * INVOCATIONS // results, count // SHORT)
+    return 1 << min(wanted, count // BLOCK).bit_length() - 1
+
+
+def folded(
+    operands: list[Operand], fold: Fold, stage: Callable[[list[Operand], Fold], list[Value]]
+) -> tuple[list[Operand], Fold]:
+    """The operands and the fold of the last stage, after those before it, which `stage` makes."""
+    while (parts := _parts(fold)) > 1:
+        fold = replace(fold, parts=parts)
+        operands = [v.whole() for v in stage(operands, fold)]
+        fold = replace(fold, count=parts, parts=1)
+    return operands, fold
+
+
+def _single(d: dtype) -> dtype:
+    """What parts of results of a dtype are held in."""
+    return dtypes.float32 if d is dtypes.float16 else d
+
+
+def _is_float(d: dtype) -> bool:
+    return d.category == dtypes.FLOAT
+
+
+def _full(x: float, shape: tuple[int, ...], d: dtype, context: Context) -> Value:
+    return context.step("full", [Number(-1, _is_float(d), x)], (), shape, d)
+
+
+@rewrite("sum", "prod", "amax", "amin")
+def reduction(value: Value, context: Context) -> Value:
+    """Nothing is folded over no elements or one; else the stages."""
+    if isinstance(value.params, Fold) or not value.size:
+        return value
+    (dim, keepdim), d = value.params, value.dtype
+    x = value.operands[0]
+    if value.op == "sum":
+        found = _exponentials(value, context)
+        if found is not None:
+            return found
+    operand, fold = arranged(x, dim)
+    if fold.count == 0:
+        return _full(int(value.op == "prod"), value.shape, d, context)
+    if fold.count == 1:
+        strides = tuple(s for k, s in enumerate(x.layout.strides) if keepdim or k not in dim)
+        op = "copy" if x.value.dtype is d else "cast"
+        return context.step(op, [x.through(value.shape, strides)], (d,), value.shape, d)
+    operands, fold = folded(
+        [operand], fold, lambda xs, f: [Value(value.op, xs, f, f.shape, _single(d))]
+    )
+    return Value(value.op, operands, fold, value.shape, d)
+
+
+_COMBINE = {
+    "sum": ("((a) + (b))", "0", "0"),
+    "prod": ("((a) * (b))", "1", "1"),
+    "amax": ("op_maximum(a, b)", "-INFINITY_()", "~0x7fffffff"),
+    "amin": ("op_minimum(a, b)", "INFINITY_()", "0x7fffffff"),
+}
+"""How two terms become one, and what changes nothing, for floats and for integers."""
+
+
+@anchor("sum", "prod", "amax", "amin", inline=(0,))
+def reduce(value: Value, context: Context) -> Kernel:
+    """One stage."""
+    combine, of_floats, of_integers = _COMBINE[value.op]
+    return _kernel(
+        [value],
+        "reduce",
+        {
+            "COMBINE(a, b)": combine,
+            "IDENTITY": f"out_vec({of_floats if _is_float(value.dtype) else of_integers})",
+            "FINISH(v)": _finish(value.dtype),
+        },
+    )
+
+
+def _finish(d: dtype) -> str:
+    return "round16(v)" if d is dtypes.float16 else "(v)"
+
+
+def _kernel(
+    results: list[Value], template: str, defines: dict[str, int | str], value: Value | None = None
+) -> Kernel:
+    """The kernel of a stage, of one operand, or of two that a stage before it gave."""
+    value = value or results[0]
+    names = "x" if len(value.operands) == 1 else "ab"
+    inputs = dict(zip(names, value.operands, strict=True))
+    name = template if names == "x" else f"{template}.merge"
+    grid = results[0].texels
+    return Kernel(
+        results, list(results), name, {**value.params.defines(), **defines}, inputs, grid=grid
+    )
+
+
+def _pair(op: str, xs: list[Operand], fold: Fold, d: dtype, context: Context) -> list[Value]:
+    """The two results of a stage."""
+    both = [(fold.shape, d)] * 2
+    return context.parts(context.step(op, list(xs), fold, (), d, both))
+
+
+@rewrite("argmax", "argmin")
+def place(value: Value, context: Context) -> Value:
+    """The stages; parts know the place and a key of their element."""
+    if isinstance(value.params, Fold) or not value.size:
+        return value
+    dim, d = value.params[0], value.dtype
+    operand, fold = arranged(value.operands[0], (dim,))
+    if fold.count == 1:
+        return _full(0, value.shape, d, context)
+    operands, fold = folded(
+        [operand], fold, lambda xs, f: _pair(f"{value.op}_parts", xs, f, d, context)
+    )
+    return Value(value.op, operands, fold, value.shape, d)
+
+
+@anchor("argmax", "argmin", inline=(0,))
+def arg(value: Value, context: Context) -> Kernel:
+    """The last stage."""
+    return _kernel([value], "reduce.arg", {"ORDER": "" if value.op == "argmax" else "~"})
+
+
+@anchor("argmax_parts", "argmin_parts", inline=(0,))
+def arg_parts(value: Value, context: Context) -> Kernel:
+    """A stage before the last."""
+    order = "" if value.op == "argmax_parts" else "~"
+    return _kernel(context.parts(value), "reduce.arg", {"ORDER": order}, value)
+
+
+@rewrite("var_mean")
+def var_mean(value: Value, context: Context) -> Value:
+    """The stages; parts know the sum and the sum of squared deviations of their elements."""
+    if isinstance(value.params, Fold):
+        return value
+    dim, correction, keepdim = value.params
+    x = value.operands[0]
+    d = x.value.dtype
+    left = ((k, n) for k, n in enumerate(x.shape) if keepdim or k not in dim)
+    shape = tuple(1 if k in dim else n for k, n in left)
+    operand, fold = arranged(x, dim)
+    both = [(shape, d)] * 2
+    if fold.count == 0 and prod(shape):
+        found = context.step("var_mean", [x], fold, (), d, both)
+        context.parts(found)[:] = [_full(nan, shape, d, context)] * 2
+        return found
+    degrees = max(fold.count - correction, 0)
+    skew = 3 if replace(fold, parts=4).skew else 0
+    fold = replace(
+        fold,
+        numbers=(
+            ("TOTAL", fold.count),
+            ("SKEW", skew),
+            ("VARIANCE(s)", f"(s / {float(degrees)})" if degrees else "(s * INFINITY_())"),
+            ("FINISH(v)", _finish(d)),
+        ),
+    )
+    if prod(shape):
+        operands, fold = folded(
+            [operand], fold, lambda xs, f: _pair("var_mean", xs, f, dtypes.float32, context)
+        )
+    else:
+        operands = [operand]
+    return context.step("var_mean", list(operands), fold, (), d, both)
+
+
+@anchor("var_mean", inline=(0,))
+def moments(value: Value, context: Context) -> Kernel:
+    """One stage."""
+    return _kernel(context.parts(value), "var_mean", {}, value)
+
+
+def _exponentials(value: Value, context: Context) -> Value | None:
+    """sum(exp(x - amax(x))) with amax(x), if that is what `value` sums.
+
+    The value that was amax(x) becomes a result of the same kernels, whoever reads it.
+    """
+    dim, _ = value.params
+    x = value.operands[0]
+    if not (x.whole and x.value.op == "exp"):
+        return None
+    difference = x.value.operands[0]
+    if not (isinstance(difference, Operand) and difference.whole and difference.value.op == "sub"):
+        return None
+    a, b = difference.value.operands
+    if not (isinstance(a, Operand) and isinstance(b, Operand) and b.whole):
+        return None
+    top = b.value
+    if not (top.op == "amax" and isinstance(top.params, Fold) and top.params.source):
+        return None
+    source, over = top.params.source
+    kept = tuple(1 if k in dim else n for k, n in enumerate(a.shape))
+    if not (over == dim and _same(a, source) and b.shape == kept and a.shape == x.shape):
+        return None
+    operand, fold = arranged(a, dim)
+    operands, fold = folded(
+        [operand], fold, lambda xs, f: _pair("sum_exp", xs, f, dtypes.float32, context)
+    )
+    both = [(top.shape, top.dtype), (value.shape, value.dtype)]
+    found = context.step("sum_exp", list(operands), fold, (), value.dtype, both)
+    context.parts(found)[0] = top
+    top.op, top.operands, top.params = "part", [found.whole()], 0
+    return context.parts(found)[1]
+
+
+def _same(a: Operand, b: Operand) -> bool:
+    """Whether two operands surely show the same elements."""
+    here = a.value is b.value and a.layout is b.layout and a.shift == b.shift
+    return here and a.slot is None and b.slot is None
+
+
+@anchor("sum_exp", inline=(0,))
+def sum_exp(value: Value, context: Context) -> Kernel:
+    """One stage."""
+    return _kernel(context.parts(value), "reduce.exp", {}, value)
