@@ -59,6 +59,7 @@ class GlslBackend(Backend):
         self._plans: dict[Any, Plan] = {}
         self._tables: dict[str, Node] = {}
         self._programs: dict[str, int] = {}
+        self.eager = os.environ.get("TENSORGL_EAGER", "") not in ("", "0")
         self._debug = int(os.environ.get("TENSORGL_DEBUG") or 0)
         self._launches = self._uploads = self._downloads = self._flushes = self._planned = 0
 
@@ -258,11 +259,11 @@ class GlslBackend(Backend):
 
     def plan(self, trace: Trace) -> Plan:
         """The plan of a trace, a new one if its key was not seen before."""
-        key = tuple(trace.key)
+        key = (self.eager, *trace.key)
         plan = self._plans.pop(key, None)
         if plan is None:
             self._planned += 1
-            context = Context(self.device.limits)
+            context = Context(self.device.limits, self.eager)
             plan = make_plan(snapshot(trace, context), context, self.device, self._compile)
             if len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]

@@ -9,12 +9,11 @@ from the outputs, each value learns which kernels read it:
 * a map that several kernels read is inlined in each if it is cheap, else realised.
 
 Then kernels of one level (none reads another) that store maps of one size are merged.
-`TENSORGL_EAGER=1` realises everything.
+Without fusion (`TENSORGL_EAGER=1`) every value is realised.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
 
 from tensorgl.backends.glsl.codegen import MAPS
@@ -49,7 +48,7 @@ class _Cut:
     def __init__(self, shot: Snapshot, context: Context) -> None:
         self.shot = shot
         self.context = context
-        self.eager = os.environ.get("TENSORGL_EAGER", "") not in ("", "0")
+        self.eager = context.eager
         self.roots: dict[Value, Value | None] = {}  # realised value -> the anchor whose end it is
         self.readers: dict[Value, set[Value]] = {}  # roots whose kernels contain a user of the value
         self.aligned: set[Value] = set()  # inlined, and element i of the root needs its element i only

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tensorgl as tg
 from tensorgl.avals import device
 from tensorgl.backends import backend_of
+from tensorgl.backends.glsl import GlslBackend
 from tests.gl import gl_module_target, gl_target, use
 
 __all__ = ["gl_module_target", "gl_target"]
@@ -167,7 +168,7 @@ STEPS = ["add", "mul", "neg", "t", "row", "write", "writeview", "look", "sub", "
 
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=14), st.integers(0, 3), st.data())
-def test_any_program_gives_what_it_gives_on_the_cpu(
+def test_any_program_gives_what_it_gives_on_the_cpu_fused_or_not(
     program: list[str], seed: int, data: st.DataObject
 ) -> None:
     target = data.draw(st.sampled_from(["compute", "fragment"]))
@@ -207,5 +208,14 @@ def test_any_program_gives_what_it_gives_on_the_cpu(
             alive.append(v)
         return [t.cpu().numpy() for t in alive]
 
-    for actual, expected in zip(run("gl"), run("cpu"), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
+    backend = backend_of(GL)
+    assert isinstance(backend, GlslBackend)
+    expected = run("cpu")
+    for eager in (False, True):
+        backend.eager = eager
+        try:
+            results = run("gl")
+        finally:
+            backend.eager = False
+        for actual, e in zip(results, expected, strict=True):
+            np.testing.assert_allclose(actual, e, rtol=1e-5, atol=1e-4)

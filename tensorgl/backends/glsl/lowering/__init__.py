@@ -46,8 +46,9 @@ __all__ = ["ANCHORS", "NUMBERS", "REWRITES", "TABLES", "Anchor", "Context", "anc
 class Context:
     """What lowerings may ask: the device's limits, and new values."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, eager: bool = False) -> None:
         self.limits = limits
+        self.eager = eager  # nothing is fused
         self._kernels: list[Kernel] = []
         self._parts: dict[Value, list[Value]] = {}
 
