@@ -2,6 +2,7 @@
 // Channels are last and stay apart. An invocation computes a texel of R images, which are IMAGES apart.
 #input x
 #input w
+#include "conv.taps"
 
 #define IMAGE (IZ * IY * IX * CT)
 #define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0);
@@ -15,41 +16,22 @@
 #define EACH(DO) DO(0)
 #endif
 
-// The position that tap k of a window reads, or a negative number.
-int source(int position, int k, int stride, int before, int dilation, int size) {
-#if ADJOINT
-    int at = position + before - k * dilation;
-    if (at < 0 || at % stride != 0) return -1;
-    at /= stride;
-#else
-    int at = position * stride - before + k * dilation;
-#endif
-    if (at >= size) return -1;
-    return at;
-}
-
 void kernel(int t) {
     int c = t % CT, p = t / CT;
-    int x = p % OX;
+    int x = AT(p % OX, SX, PX);
     p /= OX;
-    int y = p % OY;
+    int y = AT(p % OY, SY, PY);
     p /= OY;
-    int z = p % OZ, n = p / OZ;
+    int z = AT(p % OZ, SZ, PZ), n = p / OZ;
+    int z1 = LAST(z, DZ, IZ, KZ), y1 = LAST(y, DY, IY, KY), x1 = LAST(x, DX, IX, KX);
     EACH(IMAGE_AT)
-    for (int kz = 0; kz < KZ; kz++) {
-        int sz = source(z, kz, SZ, PZ, DZ, IZ);
-        if (sz < 0) continue;
-        for (int ky = 0; ky < KY; ky++) {
-            int sy = source(y, ky, SY, PY, DY, IY);
-            if (sy < 0) continue;
-            for (int kx = 0; kx < KX; kx++) {
-                int sx = source(x, kx, SX, PX, DX, IX);
-                if (sx < 0) continue;
-                int a = ((sz * IY + sy) * IX + sx) * CT + c;
-                w_vec v = load4_w(((kz * KY + ky) * KX + kx) * CT + c);
-                EACH(ADD)
-            }
-        }
+    for (int kz = FIRST(z, SZ, DZ, IZ); kz < z1; kz++) for (int ky = FIRST(y, SY, DY, IY); ky < y1; ky++)
+    for (int kx = FIRST(x, SX, DX, IX); kx < x1; kx++) {
+        ivec3 at = source(ivec3(x, y, z), ivec3(kx, ky, kz));
+        if (at.x < 0) continue;
+        int a = ((at.z * IY + at.y) * IX + at.x) * CT + c;
+        w_vec v = load4_w(((kz * KY + ky) * KX + kx) * CT + c);
+        EACH(ADD)
     }
     EACH(STORE)
 }

@@ -1,35 +1,24 @@
 // out[n, o, z, y, x] = sum over c, kz, ky, kx of x[n, c, z', y', x'] * w[o, c, kz, ky, kx]
 // with z' = z * SZ - PZ + kz * DZ and so on; or, if ADJOINT, x and out change places: the sum is over o.
+// FROM and TO are the channels of a group of x and of out.
 #input x
 #input w
+#include "conv.taps"
 
-// The position that tap k of a window reads, or a negative number.
-int source(int position, int k, int stride, int before, int dilation, int size) {
-#if ADJOINT
-    int at = position + before - k * dilation;
-    if (at < 0 || at % stride != 0) return -1;
-    at /= stride;
-#else
-    int at = position * stride - before + k * dilation;
-#endif
-    if (at >= size) return -1;
-    return at;
-}
-
-// FROM and TO are the channels of a group of x and of out.
 out_scalar element(int i) {
-    int x = i % OX, p = i / OX;
-    int y = p % OY;
+    int x = AT(i % OX, SX, PX), p = i / OX;
+    int y = AT(p % OY, SY, PY);
     p /= OY;
-    int z = p % OZ;
+    int z = AT(p % OZ, SZ, PZ);
     p /= OZ;
-    int channel = p % (TO * GROUPS), n = p / (TO * GROUPS), group = channel / TO;
+    int channel = p % (TO * GROUPS), group = channel / TO, n = p / (TO * GROUPS);
+    int z1 = LAST(z, DZ, IZ, KZ), y1 = LAST(y, DY, IY, KY), x1 = LAST(x, DX, IX, KX);
     out_scalar sum = out_scalar(0);
-    for (int kz = 0; kz < KZ; kz++) for (int ky = 0; ky < KY; ky++) for (int kx = 0; kx < KX; kx++) {
-        int sz = source(z, kz, SZ, PZ, DZ, IZ), sy = source(y, ky, SY, PY, DY, IY);
-        int sx = source(x, kx, SX, PX, DX, IX);
-        if (sz < 0 || sy < 0 || sx < 0) continue;
-        int a = (((n * GROUPS + group) * FROM * IZ + sz) * IY + sy) * IX + sx;
+    for (int kz = FIRST(z, SZ, DZ, IZ); kz < z1; kz++) for (int ky = FIRST(y, SY, DY, IY); ky < y1; ky++)
+    for (int kx = FIRST(x, SX, DX, IX); kx < x1; kx++) {
+        ivec3 at = source(ivec3(x, y, z), ivec3(kx, ky, kz));
+        if (at.x < 0) continue;
+        int a = (((n * GROUPS + group) * FROM * IZ + at.z) * IY + at.y) * IX + at.x;
         int tap = (kz * KY + ky) * KX + kx;
         for (int c = 0; c < FROM; c++) {
 #if ADJOINT

@@ -81,16 +81,18 @@ class _Variant:
                 return False
         return self.captured.fits(nodes)
 
-    def replay(self, nodes: list[Any]) -> Any:
-        """Run the effects and the plan; what the function would return."""
+    def values(self) -> list[Any] | None:
+        """What the effects give this time; None if it is of another form than before."""
         values: list[Any] = []
         for function, count in self.effects:
             given = function()
             if len(given) != count:
-                raise CaptureError(
-                    "an effect inside a compiled step gave another count of numbers than before"
-                )
+                return None
             values.extend(given)
+        return values
+
+    def replay(self, nodes: list[Any], values: list[Any]) -> Any:
+        """Run the plan with the effects' numbers; what the function would return."""
         handles = self.captured.replay(nodes, values)
         for leaf, _, _, after in self.leaves:
             leaf._grad = after
@@ -134,8 +136,15 @@ class _Compiled:
         nodes = recording.arguments([t._data for t in tensors], [t._aval for t in tensors])
         for variant in known or ():
             if variant.holds(nodes):
-                return variant.replay(nodes)
-        if known is not None and len(known) + len(self.variants) > VARIANTS:
+                values = variant.values()
+                if values is None:
+                    self.variants.clear()
+                    raise CaptureError(
+                        "an optimizer's options, or what else gives a compiled step its numbers, changed "
+                        "since it was recorded; this call did nothing to tensors, the next one records anew"
+                    )
+                return variant.replay(nodes, values)
+        if sum(map(len, self.variants.values())) >= VARIANTS:
             self.full = True
             warnings.warn(
                 f"compile: {self.function} was recorded {VARIANTS} times and is now called as it is; "

@@ -6,6 +6,7 @@ from typing import Any
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
+from tensorgl.avals import default_devices
 from tensorgl.avals import device as device_type
 from tensorgl.dispatch import call_view, calln, defvjp, op, source
 from tensorgl.dtypes import dtype as dtype_type
@@ -187,10 +188,10 @@ def tril_indices(
     offset: int = 0,
     *,
     dtype: dtype_type = dtypes.int64,
-    device: str | device_type = "cpu",
+    device: str | device_type | None = None,
 ) -> Tensor:
     """The places in the lower triangle of a matrix, row by row: (2, number)."""
-    mask = _lower(row, col, offset, device_type(device))
+    mask = _lower(row, col, offset, device_type(device or default_devices[-1]))
     return mask.nonzero().t().contiguous().to(dtype)
 
 
@@ -201,8 +202,8 @@ def triu_indices(
     offset: int = 0,
     *,
     dtype: dtype_type = dtypes.int64,
-    device: str | device_type = "cpu",
+    device: str | device_type | None = None,
 ) -> Tensor:
     """The places in the upper triangle of a matrix, row by row: (2, number)."""
-    mask = _lower(row, col, offset - 1, device_type(device)).logical_not()
+    mask = _lower(row, col, offset - 1, device_type(device or default_devices[-1])).logical_not()
     return mask.nonzero().t().contiguous().to(dtype)

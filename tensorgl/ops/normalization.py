@@ -12,7 +12,7 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd.modes import no_grad
-from tensorgl.dispatch import call2, differentiable, op
+from tensorgl.dispatch import call2, calln, differentiable, op
 from tensorgl.dtypes import finfo
 from tensorgl.inplace import inplace
 from tensorgl.ops.movement import as_shape, reshape
@@ -57,10 +57,8 @@ def _standardize_backward(g: Any, out: Any, dims: Dims, eps: float) -> Tensor:
 @differentiable(input=_standardize_backward)
 def _standardize(input: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The input with mean 0 and variance 1 over `dims`; its mean; its variance (biased)."""
-    centre = mean(input, dims, True)
-    centred = input - centre
-    var = mean(centred * centred, dims, True)
-    return centred * (var + eps).rsqrt(), centre, var
+    var, centre = calln(p.var_mean, (input,), (dims, 0, True))
+    return (input - centre) * (var + eps).rsqrt(), centre, var
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -104,7 +104,10 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             self.update_all()
-        dispatch.start(self.param_groups[0]["params"][0])
+        for group in self.param_groups:
+            if group["params"]:
+                dispatch.start(group["params"][0])
+                break
         for hook in tuple(self._post_hooks.values()):
             hook(self, (), {})
         return loss

@@ -36,7 +36,8 @@ def on_gl(case: Case, values: list[Any], **options: Any) -> tuple[list[Any], lis
     """The inputs on gl and the case's results, of which the tensors are there too."""
     inputs = tensors(values, device="gl", **options)
     try:
-        results = flat(case.call(*inputs))
+        with tg.device("gl"):
+            results = flat(case.call(*inputs))
     except (tg.errors.UnsupportedError, TypeError) as error:
         check_refusal(case, error)
         raise StaysOnCpuError from None
@@ -117,8 +118,9 @@ def test_gradient(case: Case) -> None:
 
     def gradients(device: str) -> list[Any]:
         inputs = tensors(values, device=device, grads=wanted)
-        results = [r for r in flat(case.call(*inputs)) if isinstance(r, tg.Tensor)]
-        results = [r for r in results if r.requires_grad]
+        with tg.device(device):
+            results = flat(case.call(*inputs))
+        results = [r for r in results if isinstance(r, tg.Tensor) and r.requires_grad]
         rng = np.random.default_rng(2)
         weights = [
             tg.tensor(rng.standard_normal(r.shape).astype(np.float32), device=device)

@@ -307,6 +307,15 @@ def test_no_gradients_no_step() -> None:
     assert optimizer.state[params[0]]["step"] == 1
 
 
+def test_a_group_may_be_empty() -> None:
+    (p,) = parameters([(3,)])
+    optimizer = tg.optim.SGD([{"params": []}, {"params": [p]}], lr=1.0, fused=True)
+    before = p.detach().clone()
+    p.grad = tg.ones(3)
+    optimizer.step()
+    assert tg.equal(p, before - 1)
+
+
 def test_a_count_that_was_changed_by_hand_is_kept() -> None:
     def run(fused: bool) -> Any:
         params = parameters()

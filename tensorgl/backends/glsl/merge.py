@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tensorgl.backends.glsl.ir import MOVING, Kernel, Operand, Value
 from tensorgl.backends.glsl.lowering import Context
+from tensorgl.backends.glsl.place import flat_cat
 
 __all__ = ["merged"]
 
@@ -86,6 +87,8 @@ def _fits(a: _Group, b: _Group, context: Context) -> bool:
     if x.template is not None or y.template is not None or x.grid != y.grid:
         return False
     first, second = x.outputs[0], y.outputs[0]
+    if flat_cat(first) or flat_cat(second):
+        return False  # `place` may do without a kernel for it
     if first.size != second.size or first.order != second.order:
         return False
     if first.order is not None and first.shape != second.shape:

@@ -134,7 +134,8 @@ class _Cut:
         needs = _inputs(value)
         limit = self.context.limits.inputs - 2
         for root in readers:
-            if self.room.get(root, ROOM) < 1 or len(self.reads[root] | needs) - 1 > limit:
+            full = len(self.reads[root] | needs) - 1 > limit and not flat_cat(root)
+            if full or self.room.get(root, ROOM) < 1:
                 inline = False
         if not inline:
             self._realise(value, None)

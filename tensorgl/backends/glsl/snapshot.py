@@ -43,6 +43,9 @@ def snapshot(trace: Trace, context: Context) -> Snapshot:
         by_node[node] = shot.leaves[-1]
     for node in trace.nodes:
         call = node.call
+        if call.name == "part":
+            by_node[node] = context.parts(by_node[node.srcs[0]])[call.params]
+            continue
         operands: list[Any] = []
         for k, s in enumerate(node.srcs):
             if isinstance(s, Node | View):
@@ -54,9 +57,6 @@ def snapshot(trace: Trace, context: Context) -> Snapshot:
                 numbers += 1
         if call is WRITE:
             by_node[node.srcs[0]] = by_node[node.srcs[1]]
-            continue
-        if call.name == "part":
-            by_node[node] = context.parts(operands[0].value)[call.params]
             continue
         out = call.out
         if isinstance(out, Aval):

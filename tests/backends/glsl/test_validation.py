@@ -37,7 +37,8 @@ def run(case: Case) -> None:
     wanted = [isinstance(s, Spec) and s.kind == "f" and s.grad for s in case.inputs]
     for layout in "CT":
         inputs = tensors(arrays(case), device="gl", layout=layout, grads=wanted)
-        results = [r for r in flat(case.call(*inputs)) if isinstance(r, tg.Tensor)]
+        with tg.device("gl"):
+            results = [r for r in flat(case.call(*inputs)) if isinstance(r, tg.Tensor)]
         leaves = [t for t in flat(inputs) if isinstance(t, tg.Tensor) and t.requires_grad]
         roots = [r for r in results if r.requires_grad]
         if roots and leaves:

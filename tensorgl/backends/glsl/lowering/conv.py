@@ -37,8 +37,8 @@ Defines = dict[str, "int | str"]
 FOLDS = 1, 2, 4
 MAX_TAPS = 7
 """Of a row in planes."""
-PLANES_WASTE = 1.4
-"""Planes are chosen where rows would do so many times the multiplications that are needed."""
+PLANES_WORTH = 1.4
+"""Planes are chosen where rows would do so many times their multiplications."""
 MAX_SPLITS = 256
 """Parts into which the sum of a gradient in the weight is divided at most."""
 
@@ -141,7 +141,9 @@ def packed_forward(at: Geometry) -> Packing | None:
         if not fold or width * c % 4:
             return None
         front, run = _run(px * c, (taps + (fold - 1) * sx) * c)
-        walk = _row(fold * sx, 0, 0, c, PX=(px * c + front) // 4, TX=1, GROUP_OUT=fold * o // 4, GROUP_IN=0)
+        walk = _row(
+            fold * sx, 0, 0, c, PX=(px * c + front) // 4, TX=1, GROUP_OUT=fold * o // 4, GROUP_IN=0
+        )
         pack = {"X_START": 0, "X_TAP": 0, "X_FOLD": -sx, "X_PIXEL": 1}
     walk = {
         **_axes(at, T=at.taps, K=at.taps, S=at.stride, P=at.before, D=at.dilation),
@@ -179,11 +181,24 @@ def packed_adjoint(at: Geometry) -> Packing | None:
         ahead, phases = 0, 1
         reach = (at.taps[2] - 1 - px) // sx  # how many pixels before its own place a run begins
         front, run = _run(reach * o, ((fold - 1 + px) // sx + reach + 1) * o)
-        walk = _row(fold // sx, 0, 0, o, PX=(reach * o + front) // 4, TX=1, GROUP_OUT=fold * c // 4, GROUP_IN=0)
+        walk = _row(
+            fold // sx,
+            0,
+            0,
+            o,
+            PX=(reach * o + front) // 4,
+            TX=1,
+            GROUP_OUT=fold * c // 4,
+            GROUP_IN=0,
+        )
         pack |= {"X_FOLD": 1, "X_START": px + sx * reach, "X_PIXEL": -sx}
     walk = {
-        **_axes(at, O=at.size, I=at.positions, T=windows, K=at.taps, S=(1, 1, 1), P=back, D=at.dilation),
-        **_axes(at, O=at.size, I=at.positions, A=(*at.before[:2], ahead), R=(*at.stride[:2], phases)),
+        **_axes(
+            at, O=at.size, I=at.positions, T=windows, K=at.taps, S=(1, 1, 1), P=back, D=at.dilation
+        ),
+        **_axes(
+            at, O=at.size, I=at.positions, A=(*at.before[:2], ahead), R=(*at.stride[:2], phases)
+        ),
         **walk,
         "OX": at.size[2] // fold,
         "IX": at.positions[2] * at.outputs // 4,
@@ -217,16 +232,35 @@ def _run(before: int, length: int) -> tuple[int, int]:
 
 def _row(step: int, before: int, apart: int, channels: int, **others: int) -> Defines:
     """Pixels from run to run, before the first, and between taps, as texels."""
-    walk: Defines = {"SX": step * channels // 4, "PX": before * channels // 4, "DX": apart * channels // 4}
+    walk: Defines = {
+        "SX": step * channels // 4,
+        "PX": before * channels // 4,
+        "DX": apart * channels // 4,
+    }
     return {**walk, **others}
 
 
 def _packing(
-    at: Geometry, walk: Defines, pack: Defines, fold: int, front: int, run: int, columns: int, tapped: bool
+    at: Geometry,
+    walk: Defines,
+    pack: Defines,
+    fold: int,
+    front: int,
+    run: int,
+    columns: int,
+    tapped: bool,
 ) -> Packing:
     runs = {n: walk[n] for n in ("TX", "TY", "TZ", "RX", "RY", "RZ")}
     walk |= {"N": at.images, "OT": columns, "RUN": run, "TAPPED": int(tapped)}
-    pack = {**_axes(at, K=at.taps), **pack, **runs, "PLANES": 0, "C": at.inner, "ROWS": 4 * run, "COLUMNS": columns}
+    pack = {
+        **_axes(at, K=at.taps),
+        **pack,
+        **runs,
+        "PLANES": 0,
+        "C": at.inner,
+        "ROWS": 4 * run,
+        "COLUMNS": columns,
+    }
     phases = prod(int(walk[n]) for n in ("RX", "RY", "RZ"))
     return Packing(walk, pack, fold, front, run, columns, phases)
 
@@ -262,7 +296,10 @@ def choose(at: Geometry, kind: str, limits: Limits) -> str:
     packing = packed_adjoint(at) if kind == "conv_input" else packed_forward(at)
     if packing is None:
         return "plain"
-    wasteful = 4 * packing.run > PLANES_WASTE * at.taps[2] * at.channels
+    # multiplications done for each that is needed
+    by_rows = 4 * packing.run / (at.taps[2] * at.channels)
+    by_planes = 8 * -(-at.outputs // 8) / at.outputs
+    wasteful = by_rows > PLANES_WORTH * by_planes
     if kind != "conv_input" and wasteful and planes(at) is not None and limits.draw_buffers >= 8:
         texels = at.images * at.outputs * prod(at.positions) // 4
         # a render target holds whole rows of the result
@@ -354,7 +391,9 @@ def conv_input(value: Value, context: Context) -> Value:
     return _steps(value, at, "conv_input", packed_adjoint(at), context)
 
 
-def _steps(value: Value, at: Geometry, kind: str, packing: Packing | None, context: Context) -> Value:
+def _steps(
+    value: Value, at: Geometry, kind: str, packing: Packing | None, context: Context
+) -> Value:
     """A convolution in x with its weight packed."""
     x, w = value.operands
     way = choose(at, kind, context.limits)
@@ -387,7 +426,13 @@ def _planes_pack(at: Geometry) -> Defines:
     blocks = -(-at.outputs // 8)
     pack: Defines = {**_axes(at, K=at.taps, T=at.taps, R=(1, 1, 1)), "X_START": 0, "X_TAP": 1}
     pack |= {"Y_START": 0, "Y_TAP": 1, "Z_START": 0, "Z_TAP": 1, "ADJOINT": 0}
-    return pack | {"PLANES": blocks, "OUT": at.outputs, "C": at.channels, "ROWS": at.channels, "COLUMNS": 2 * blocks}
+    return pack | {
+        "PLANES": blocks,
+        "OUT": at.outputs,
+        "C": at.channels,
+        "ROWS": at.channels,
+        "COLUMNS": 2 * blocks,
+    }
 
 
 @anchor("conv_pack")
@@ -419,7 +464,9 @@ def in_planes(value: Value, context: Context) -> Kernel:
     rank = len(value.shape)
     defines = _planes_walk(at) | {"BLOCKS": -(-at.outputs // 8), "BLOCK": _plane(at)}
     inputs = {"x": _arranged(x, tuple(range(rank)), context), "w": w}
-    return Kernel([value], [value], "conv.planes", defines, inputs, _plane(at), 8, order=_planar(rank))
+    return Kernel(
+        [value], [value], "conv.planes", defines, inputs, _plane(at), 8, order=_planar(rank)
+    )
 
 
 def _planes_walk(at: Geometry) -> Defines:
@@ -437,11 +484,24 @@ def depthwise(value: Value, context: Context) -> Kernel:
     x, w = value.operands
     order, texels = _last(len(value.shape)), value.texels // value.shape[0]
     how = tile(value.shape[0], texels, 1, context.limits)
-    defines = _channels_walk(at) | {"R": how.high, "IMAGES": how.images, "ADJOINT": int(kind == "conv_input")}
+    defines = _channels_walk(at) | {
+        "R": how.high,
+        "IMAGES": how.images,
+        "ADJOINT": int(kind == "conv_input"),
+    }
     if kind == "conv_input":
         defines |= _axes(at, O=at.size, I=at.positions)
     inputs = {"x": _arranged(x, order, context), "w": w}
-    return Kernel([value], [value], "conv.depthwise", defines, inputs, how.images * texels, how.high, order=order)
+    return Kernel(
+        [value],
+        [value],
+        "conv.depthwise",
+        defines,
+        inputs,
+        how.images * texels,
+        how.high,
+        order=order,
+    )
 
 
 def _channels_walk(at: Geometry) -> Defines:
@@ -463,7 +523,13 @@ def plain(value: Value, context: Context) -> Kernel:
     if adjoint:
         defines |= _axes(at, O=at.size, I=at.positions)
         sizes = at.outer, at.inner
-    defines |= {"FROM": sizes[0], "TO": sizes[1], "GROUPS": at.groups, "ADJOINT": int(adjoint), "SIZE": value.size}
+    defines |= {
+        "FROM": sizes[0],
+        "TO": sizes[1],
+        "GROUPS": at.groups,
+        "ADJOINT": int(adjoint),
+        "SIZE": value.size,
+    }
     return Kernel([value], [value], "conv", defines, {"x": x, "w": w}, value.texels)
 
 
@@ -521,7 +587,9 @@ def _rows_part(at: Geometry, limits: Limits) -> tuple[Part, Defines]:
     packing = packed_forward(at)
     assert packing is not None
     walk = packing.walk
-    step = 2 if limits.draw_buffers >= 8 and (at.groups == 1 or int(walk["GROUP_OUT"]) % 2 == 0) else 1
+    step = (
+        2 if limits.draw_buffers >= 8 and (at.groups == 1 or int(walk["GROUP_OUT"]) % 2 == 0) else 1
+    )
     pairs = -(-packing.columns // step)
     grid = packing.taps * packing.run * pairs
     each, splits = _splits(at, grid, limits)
@@ -539,8 +607,19 @@ def _planes_part(at: Geometry, limits: Limits) -> tuple[Part, Defines]:
     each, splits = _splits(at, grid, limits)
     block = _block(at.taps[2], splits * grid, limits)
     channel = at.images * prod(at.positions) // 4
-    defines = _planes_walk(at) | {"O": at.outputs, "GROUPS": groups, "CHANNEL": channel, "ROWS": each, "BLOCK": block}
-    collect: Defines = {"FOLD": 0, "X_STEP": block, "Y_STEP": tap, "C_STEP": tap * at.taps[0] * at.taps[1]}
+    defines = _planes_walk(at) | {
+        "O": at.outputs,
+        "GROUPS": groups,
+        "CHANNEL": channel,
+        "ROWS": each,
+        "BLOCK": block,
+    }
+    collect: Defines = {
+        "FOLD": 0,
+        "X_STEP": block,
+        "Y_STEP": tap,
+        "C_STEP": tap * at.taps[0] * at.taps[1],
+    }
     return Part(defines, at.taps[2], block, True), collect | {"SPLITS": splits, "SPLIT": 4 * grid}
 
 
@@ -563,7 +642,9 @@ def parts(value: Value, context: Context) -> Kernel:
     part: Part = value.params
     rank = len(g.shape)
     orders = (_planar(rank), tuple(range(rank))) if part.planar else (_last(rank), _last(rank))
-    inputs = {n: _arranged(v, order, context) for n, v, order in zip("gx", (g, x), orders, strict=True)}
+    inputs = {
+        n: _arranged(v, order, context) for n, v, order in zip("gx", (g, x), orders, strict=True)
+    }
     template = value.op.replace("weight_", "weight.")
     return Kernel([value], [value], template, part.defines, inputs, part.block, part.high)
 
@@ -572,7 +653,9 @@ def parts(value: Value, context: Context) -> Kernel:
 def collected(value: Value, context: Context) -> Kernel:
     """The sum of parts, in the weight's order."""
     defines = value.params | {"SIZE": value.size}
-    return Kernel([value], [value], "conv_weight.sum", defines, {"part": value.operands[0]}, value.texels)
+    return Kernel(
+        [value], [value], "conv_weight.sum", defines, {"part": value.operands[0]}, value.texels
+    )
 
 
 @anchor("conv_weight")
@@ -581,5 +664,11 @@ def plain_weight(value: Value, context: Context) -> Kernel:
     at = _weight_geometry(value)
     g, x = value.operands
     defines = _axes(at, K=at.taps, S=at.stride, P=at.before, D=at.dilation)
-    defines |= {"N": at.images, "O": at.outputs, "C": at.inner, "GROUPS": at.groups, "SIZE": value.size}
+    defines |= {
+        "N": at.images,
+        "O": at.outputs,
+        "C": at.inner,
+        "GROUPS": at.groups,
+        "SIZE": value.size,
+    }
     return Kernel([value], [value], "conv_weight", defines, {"g": g, "x": x}, value.texels)

@@ -55,7 +55,7 @@ def _range(params: Any, *numbers: int) -> tuple[int, ...]:
             f"randint: the integers from {low} to {low + span - 1} do not fit 32 bits, in which device "
             "'gl' holds them; draw them on 'cpu'"
         )
-    return *state, low, span - ((span >> 31) << 32)
+    return *state, low, (span & 0xFFFFFFFF) - ((span & 0x80000000) << 1)
 
 
 NUMBERS["randint"] = _range

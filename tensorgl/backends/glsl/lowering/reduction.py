@@ -16,7 +16,6 @@ from math import gcd, nan, prod
 
 from tensorgl import dtypes
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
-from tensorgl.backends.glsl.layout import dense_strides
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.dtypes import dtype
 
@@ -119,14 +118,14 @@ def _parts(fold: Fold) -> int:
     outer, count, inner = fold.outer, fold.count, fold.inner
     results = outer * inner
     little = results * count <= 4 * LITTLE
-    if fold.form == "LANES" and not little and count > SHORT // 4:
-        if replace(fold, parts=4).form == "COLUMNS":
-            few = max(4, min(4 * INVOCATIONS // results, count // BLOCK))
-            return 1 << few.bit_length() - 1
-    if count <= SHORT or count <= LONG and (little or results >= 4 * INVOCATIONS):
+    if fold.form == "LANES" and replace(fold, parts=4).form == "COLUMNS":
+        few, enough = BLOCK, little  # else a stage that reads texels saves most of the loads
+    else:
+        few, enough = SHORT, little or results >= 4 * INVOCATIONS
+    if count <= few or (count <= LONG and enough):
         return 1
     wanted = max(4 * INVOCATIONS // results, count // SHORT)
-    return 1 << min(wanted, count // BLOCK).bit_length() - 1
+    return 1 << max(min(wanted, count // BLOCK), 4).bit_length() - 1
 
 
 def folded(

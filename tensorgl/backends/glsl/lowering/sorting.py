@@ -135,7 +135,7 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
         x, n, stride = _sorted_runs(x, rows, context), rows.kept, rows.width
     if n <= run:
         rows = Rows(count, n, flip, run, stride, first, keep, order)
-        if context.limits.target == "fragment":
+        if not in_groups(context):
             return result("sort_place", [x, _ranks(x, rows, context)], rows)
         if count == 1 or keep % 4 == 0:
             return result("sort_runs", [x], rows)
@@ -162,9 +162,14 @@ def _zeros(value: Value, context: Context) -> Value:
     return context.step("full", [Number(-1, False, 0)], (), value.shape, value.dtype)
 
 
+def in_groups(context: Context) -> bool:
+    """Whether work groups sort runs. Software is slow at the many barriers that this takes."""
+    return context.limits.target == "compute" and not context.limits.software
+
+
 def run_length(rows: int, n: int, context: Context) -> int:
     """How many elements one sort should take on."""
-    if context.limits.target == "compute":
+    if in_groups(context):
         return min(GROUP, 1 << (n - 1).bit_length())
     return max(SHORTEST, min(COUNTED // (rows * n), LONGEST, n))
 
@@ -172,7 +177,7 @@ def run_length(rows: int, n: int, context: Context) -> int:
 def _sorted_runs(x: Operand, rows: Rows, context: Context) -> Operand:
     """The pairs of each run in order."""
     shape = rows.rows * rows.width, 2
-    if context.limits.target == "compute":
+    if in_groups(context):
         return context.step("sort_runs", [x], rows, shape, dtypes.int32).whole()
     ranks = _ranks(x, rows, context)
     return context.step("sort_place", [x, ranks], rows, shape, dtypes.int32).whole()
