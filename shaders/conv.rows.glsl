@@ -7,7 +7,7 @@
 
 #define IMAGE (IZ * IY * IX)
 #define PIXELS (OZ * OY * OX)
-#define MISSING(at, T, K, R) (T - (K - at % R + R - 1) / R)
+#define MISSING(at, K, R) ((K + R - 1) / R - (K - at % R + R - 1) / R)
 #define LOAD(a, i) w_vec a##0 = load4_w(i), a##1 = load4_w(i + OT), a##2 = load4_w(i + 2 * OT), a##3 = load4_w(i + 3 * OT);
 #define PRODUCT(v, a) v.x * a##0 + v.y * a##1 + v.z * a##2 + v.w * a##3
 #define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0), d##k = c##k;
@@ -35,7 +35,7 @@ void kernel(int t) {
     p /= OY;
     int z = p % OZ * SZ + AZ, n = p / OZ;
     int phase = (z % RZ * RY + y % RY) * RX + x % RX;
-    int z0 = MISSING(z, TZ, KZ, RZ), y0 = MISSING(y, TY, KY, RY), x0 = MISSING(x, WX, KX, RX);
+    int z0 = MISSING(z, KZ, RZ), y0 = MISSING(y, KY, RY), x0 = MISSING(x, KX, RX);
     int first = x / RX * SX - PX + o / GROUP_OUT * GROUP_IN;
     z = z / RZ - PZ;
     y = y / RY - PY;

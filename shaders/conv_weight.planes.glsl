@@ -13,7 +13,7 @@
     out_vec(SUM(s[4 * k]), SUM(s[4 * k + 1]), SUM(s[4 * k + 2]), SUM(s[4 * k + 3])));
 
 void kernel(int t) {
-    int o = t % GROUPS * 4, p = t / GROUPS;
+    int o = t % FOURS * 4, p = t / FOURS;
     int ky = p % TY;
     p /= TY;
     int kz = p % TZ;

@@ -1,6 +1,7 @@
 // out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) the last of these
 // Every texel looks at all indices. With SHARED there is one index for each k, else one for each a, k, b;
-// LIST says that those of the four lanes are the same and begin at a texel. A part takes PART of the k.
+// LIST says that those of the four lanes are the same and begin at a texel. Several PARTS of the result, STEP
+// elements each, take PART of the k each.
 #input x
 #input index
 #input source
@@ -31,8 +32,8 @@ ivec4 index_at(ivec4 at) {
 }
 
 void kernel(int t) {
-    ivec4 place = min(4 * t + ivec4(0, 1, 2, 3), PARTS * SIZE - 1), part = place / SIZE;
-    ivec4 at = place - part * SIZE, b = at % B, n = at / B % N, a = at / (B * N);
+    ivec4 place = min(4 * t + ivec4(0, 1, 2, 3), PARTS * STEP - 1), part = place / STEP;
+    ivec4 at = min(place - part * STEP, SIZE - 1), b = at % B, n = at / B % N, a = at / (B * N);
     ivec4 first = a * (K * B) + b, last = ivec4(-1);
     int begin = part.x * PART, end = min(begin + PART, K);
 #if PARTS > 1

@@ -54,7 +54,11 @@ void kernel(int t) {
     out_vec sum = IDENTITY;
     for (int j = 0; j < count; j++) {
         out_vec found = block((a * BLOCKS + min(from + j, BLOCKS - 1)) * B + b);
-        sum = COMBINE(sum, op_where(ivec4(lessThan(j + ivec4(0), counts)), found, IDENTITY));
+        sum = COMBINE(sum, op_where(ivec4(lessThan(ivec4(j), counts)), found, IDENTITY));
+        if (j % 64 == 63) {
+            total = COMBINE(total, sum);
+            sum = IDENTITY;
+        }
     }
     total = COMBINE(total, sum);
 #else

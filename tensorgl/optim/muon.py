@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from math import sqrt
 from typing import Any
 
+from tensorgl.effects import effect
 from tensorgl.optim.optimizer import Optimizer, check
 from tensorgl.tensor import Tensor
 
@@ -82,18 +84,27 @@ class Muon(Optimizer):
         """One step for one matrix."""
         if not state:
             state["momentum_buffer"] = p.new_zeros(p.shape)
-        momentum = group["momentum"]
-        buffer = state["momentum_buffer"].lerp_(g, 1 - momentum)
-        direction = g.lerp(buffer, momentum) if group["nesterov"] else buffer
-        direction = _orthogonal(
-            direction, group["ns_coefficients"], group["ns_steps"], group["eps"]
-        )
-        rows, columns = p.shape
-        scale = sqrt(max(1, rows / columns))
-        if group["adjust_lr_fn"] == "match_rms_adamw":
-            scale = 0.2 * sqrt(max(rows, columns))
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(direction, alpha=-group["lr"] * scale)
+        steps = group["ns_steps"]
+        form = group["nesterov"], steps
+        numbers = effect(partial(_numbers, group, form, tuple(p.shape)))
+        keep, rest, decay, rate, eps, a, b, c = numbers
+        buffer = state["momentum_buffer"].mul_(keep).add_(g * rest)
+        direction = g * rest + buffer * keep if group["nesterov"] else buffer
+        direction = _orthogonal(direction, (a, b, c), steps, eps)
+        p.mul_(decay).add_(direction * rate)
+
+
+def _numbers(group: dict[str, Any], form: Any, shape: tuple[int, ...]) -> tuple[float, ...]:
+    """All numbers of one step of a matrix of this shape; none if the formula is another by now."""
+    if (group["nesterov"], group["ns_steps"]) != form:
+        return ()
+    rows, columns = shape
+    scale = sqrt(max(1, rows / columns))
+    if group["adjust_lr_fn"] == "match_rms_adamw":
+        scale = 0.2 * sqrt(max(rows, columns))
+    momentum, rate = group["momentum"], group["lr"]
+    numbers = momentum, 1 - momentum, 1 - rate * group["weight_decay"], -rate * scale
+    return tuple(map(float, (*numbers, group["eps"], *group["ns_coefficients"])))
 
 
 def _orthogonal(
@@ -107,5 +118,5 @@ def _orthogonal(
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.t()
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = x * a + (gram * b + (gram @ gram) * c) @ x
     return x.t() if tall else x

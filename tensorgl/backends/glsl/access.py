@@ -51,6 +51,13 @@ class Scope:
             self.lines.append(f"{type} {name} = {expression};")
         return name
 
+    def variable(self, type: str, value: str) -> str:
+        """A variable of its own, which may be assigned to, that begins with a value."""
+        name = f"{type[0]}{len(self._names)}"
+        self._names["variable", name] = name
+        self.lines.append(f"{type} {name} = {value};")
+        return name
+
     def element(self, index: Index) -> Index:
         """The index as elements, not texels: "scalar" or "lanes"."""
         if index.form != "texel":

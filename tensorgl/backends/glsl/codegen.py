@@ -7,7 +7,8 @@ which asks for its operands in turn. So inlining needs no decision here; the sch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tensorgl import dtypes
@@ -86,6 +87,16 @@ class Emitter(Scope):
             text = MAPS[value.op](self, value, index)
             name = self._done[key] = self.let(kind, _rounded(text, value))
         return name
+
+    @contextmanager
+    def branch(self, condition: str) -> Iterator[None]:
+        """What is written inside is done where a GLSL bool holds; it leaves values in variables."""
+        outside = self.lines, self._names, self._done
+        self.lines, self._names, self._done = [], dict(self._names), dict(self._done)
+        yield
+        inside = self.lines
+        self.lines, self._names, self._done = outside
+        self.lines.append("\n        ".join([f"if ({condition}) {{", *inside]) + "\n    }")
 
     def operand(self, value: Value, k: int, index: Index) -> str:
         """Operand k of an elementwise value at an index of the result: broadcast, numbers included."""

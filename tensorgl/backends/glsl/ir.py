@@ -9,7 +9,7 @@ from tensorgl import dtypes
 from tensorgl.backends.glsl.layout import Layout, layout
 from tensorgl.dtypes import dtype
 
-__all__ = ["MOVING", "Kernel", "Number", "Operand", "Value", "kind_of", "vec"]
+__all__ = ["MOVING", "ONCE", "Kernel", "Number", "Operand", "Value", "kind_of", "vec"]
 
 _KINDS = {
     "float32": "f32",
@@ -34,9 +34,11 @@ def vec(d: dtype) -> str:
 
 
 MOVING = frozenset(
-    ["flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "pool_take"]
+    ["flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "pool_take", "scatter_few"]
 )
 """Maps whose element i may need another element of an operand of their size."""
+ONCE = frozenset(["pad", "cat", "narrow_backward", "update"])
+"""Those that compute each element of an operand once, whatever their size."""
 
 
 class Number:

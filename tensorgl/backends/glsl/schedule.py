@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from tensorgl.backends.glsl.codegen import MAPS
-from tensorgl.backends.glsl.ir import MOVING, Kernel, Operand, Value
+from tensorgl.backends.glsl.ir import MOVING, ONCE, Kernel, Operand, Value
 from tensorgl.backends.glsl.lowering import ANCHORS, Context
 from tensorgl.backends.glsl.merge import merged
 from tensorgl.backends.glsl.place import flat_cat
@@ -30,6 +30,9 @@ ROOM = 64
 """Operations that one kernel may inline; writing them takes some Python frames each."""
 CHEAP = 3
 """Operations of an expression that may be computed again in each kernel that reads it."""
+PLACES = 4, 16
+"""At how many places one kernel may compute an expression, and one that is cheap: x[1:] - x[:-1] computes
+x at two, and in a chain of such each doubles the places of those before it."""
 
 _DEAR = frozenset(["uniform", "normal", "bernoulli", "randint", "erfinv", "lgamma", "polygamma"])
 _FREE = frozenset(["full", "copy", "cast", "part", "arange", "flip", "where", "pad"])
@@ -55,6 +58,7 @@ class _Cut:
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
+        self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
 
     def decide(self) -> None:
         """Realised or inlined, for each value."""
@@ -86,11 +90,13 @@ class _Cut:
         """Roots that read a value; whether all need its element i for theirs; whether some read it often."""
         readers: set[Value] = set()
         aligned, often = True, False
-        for user in value.users:
+        together = apart = 0
+        for user in dict.fromkeys(value.users):
             anchor = ANCHORS.get(user.op)
             readers |= self.readers[user]
             if anchor is not None:
                 aligned = False
+                apart += 1
                 places = [k for k, x in enumerate(user.operands) if isinstance(x, Operand)]
                 mine = [k for k in places if user.operands[k].value is value]
                 often = often or any(k not in anchor.inline for k in mine)
@@ -100,12 +106,17 @@ class _Cut:
                 if isinstance(x, Operand) and x.value is value:
                     if not x.whole or user.size != value.size or user.op in MOVING:
                         inside = False
-                        often = often or user.size > 2 * value.size
+                        often = often or (user.op not in ONCE and user.size > 2 * value.size)
+                        apart += self.places.get(user, 1)
+                    else:
+                        together = max(together, self.places.get(user, 1))
             aligned = aligned and inside
+        self.places[value] = together + apart
         return readers, aligned, often
 
     def _realise(self, value: Value, anchor: Value | None) -> None:
         self.roots[value] = anchor
+        self.places[value] = 1
         self.readers[value] = {value}
         self.reads.setdefault(value, set()).update(_inputs(value))
 
@@ -129,8 +140,9 @@ class _Cut:
     def _place_map(self, value: Value) -> None:
         readers, aligned, often = self._users(value)
         inline = not value.visible and not self.eager and not flat_cat(value)
-        if len(readers) > 1 or often:
-            inline = inline and self.costs[value] <= CHEAP
+        few, most = PLACES
+        if len(readers) > 1 or often or self.places[value] > few:
+            inline = inline and self.costs[value] <= CHEAP and self.places[value] <= most
         needs = _inputs(value)
         limit = self.context.limits.inputs - 2
         for root in readers:

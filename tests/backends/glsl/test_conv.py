@@ -14,10 +14,11 @@ import tensorgl as tg
 from tensorgl import primitives as p
 from tensorgl.backends import backend_of
 from tensorgl.backends.glsl.device import Limits
-from tensorgl.backends.glsl.lowering.conv import Geometry, choose, geometry, tile
+from tensorgl.backends.glsl.lowering.conv import choose, tile
+from tensorgl.backends.glsl.lowering.conv_shapes import Geometry, geometry
 from tensorgl.dispatch import call2
 from tensorgl.primitives.contraction import conv_size
-from tests.gl import GL
+from tests.gl import GL, use
 
 FRAGMENT = Limits("fragment", "", "", True, 8, 16, 1 << 24, 16384, 1 << 14, 256)
 COMPUTE = replace(FRAGMENT, target="compute", rows=0)
@@ -152,7 +153,7 @@ CASES = [
 
 @pytest.mark.parametrize(("way", "case"), CASES)
 def test_each_way(gl_target: str, way: str, case: Shape) -> None:
-    assert choose(case.geometry, "conv", backend_of(GL).device.limits) == way
+    assert choose(case.geometry, "conv", use(gl_target).device.limits) == way
     check(case)
 
 
@@ -164,8 +165,10 @@ class TestPrimitives:
         check(case)
 
     @pytest.mark.parametrize("way", ["rows", "planes", "depthwise"])
-    def test_few_render_targets(self, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        backend = backend_of(GL)
+    def test_few_render_targets(
+        self, way: str, gl_target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = use(gl_target)
         monkeypatch.setattr(
             backend.device, "limits", replace(backend.device.limits, draw_buffers=4)
         )
@@ -275,9 +278,9 @@ class TestChoice:
     def test_blocks_are_whole_rows(self, limits: Limits, images: int, texels: int) -> None:
         at = tile(images, texels, 2, limits)
         assert at.high <= limits.draw_buffers
-        assert at.high * at.images >= images
+        assert at.high * at.apart >= images
         assert at.wide == 1
-        assert at.high == 1 or at.images * texels % 32 == 0
+        assert at.high == 1 or at.apart * texels % 32 == 0
 
     def test_compute_shares_more_between_neighbours(self) -> None:
         assert tile(64, 1568, 8, COMPUTE)[:2] == (8, 2)

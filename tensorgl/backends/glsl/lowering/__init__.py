@@ -142,7 +142,7 @@ def rewrite(*names: str) -> Any:
     return register
 
 
-FAMILIES = ("elementwise", "movement", "random", "gathering", "movement", "sorting", "reduction")
+FAMILIES = ("elementwise", "movement", "random", "gathering", "movement", "sorting", "scattering", "reduction", "scan")
 """The modules of this package; importing one registers its lowerings."""
 
 

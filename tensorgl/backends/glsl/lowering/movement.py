@@ -7,6 +7,7 @@ a texel, positions are counted in texels, so that an operand is read with one lo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -50,22 +51,55 @@ def _flat(digits: list[str], sizes: list[int]) -> str:
     """The row-major position with these coordinates."""
     text = digits[0]
     for digit, n in zip(digits[1:], sizes[1:], strict=True):
-        text = digit if text == "0" else f"({text}) * {n} + {digit}"
+        text = digit if text in ("0", "ivec4(0)") else f"({text}) * {n} + {digit}"
     return text
 
 
-def _within(kind: str, offset: str, n: int) -> str:
-    """1 where 0 <= offset < n, else 0: one comparison, as negative numbers are large unsigned ones."""
-    if kind == "int":
-        return f"int(uint({offset}) < {n}u)"
-    return f"ivec4(lessThan(uvec4({offset}), uvec4({n}u)))"
+class _Span(NamedTuple):
+    """A condition on a place: 0 <= offset < length. One comparison, as negatives are large uints."""
+
+    kind: str
+    offset: str
+    length: int
 
 
-def _chosen(masks: list[str], x: str, other: str) -> str:
-    """Operand `x` where every mask is 1."""
-    if not masks:
-        return x
-    return f"op_where(ivec4({' & '.join(masks)}), {x}, {other})"
+def _inside(
+    e: Emitter, value: Value, spans: list[_Span], piece: Callable[[], str], other: str
+) -> str:
+    """What `piece` writes where a place is within all spans, and `other` elsewhere.
+
+    It is written into a branch, so that nothing is read for places elsewhere.
+    """
+    if not spans:
+        return piece()
+    found = e.variable(vec(value.dtype), other)
+    _assign(e, found, spans, piece)
+    return found
+
+
+def _assign(e: Emitter, variable: str, spans: list[_Span], piece: Callable[[], str]) -> None:
+    """Give a variable what `piece` writes where a place is within all spans."""
+    tests = [f"uint({s.offset}) < {s.length}u" for s in spans if s.kind == "int"]
+    lanes = [
+        f"ivec4(lessThan(uvec4({s.offset}), uvec4({s.length}u)))"
+        for s in spans
+        if s.kind == "ivec4"
+    ]
+    mask = e.let("ivec4", " & ".join(lanes)) if lanes else ""
+    if lanes:
+        tests.append(f"any(bvec4({mask}))")
+    with e.branch(" && ".join(tests)):
+        result = piece()
+        if lanes:
+            result = f"op_where({mask}, {result}, {variable})"
+        e.lines.append(f"{variable} = {result};")
+
+
+def _within(e: Emitter, span: _Span) -> str:
+    """Its offset, where that differs from lane to lane moved to the nearest that is inside."""
+    if span.kind == "int":
+        return span.offset
+    return e.let("ivec4", f"clamp({span.offset}, 0, {span.length - 1})")
 
 
 def _zero(value: Value) -> str:
@@ -76,10 +110,9 @@ def _zero(value: Value) -> str:
 def flip(e: Emitter, value: Value, index: Index) -> str:
     """Digits of the flipped dims count down; within a texel, lanes are swapped."""
     (dims,) = value.params
-    sizes: list[int] = []
-    flipped: list[bool] = []
+    sizes, flipped = [1], [False]
     for d, n in enumerate(value.shape):
-        if flipped and flipped[-1] == (d in dims):
+        if flipped[-1] == (d in dims):
             sizes[-1] *= n
         else:
             sizes.append(n)
@@ -101,35 +134,38 @@ def pad(e: Emitter, value: Value, index: Index) -> str:
     """The operand inside, the number around it."""
     x, number = value.operands
     border = _number(e, number, value)
-    joined: list[tuple[int, int, int]] = []
+    joined = [(1, 0, 0)]
     for n, (before, after) in zip(x.shape, value.params[0], strict=True):
-        if joined and not before and not after:
+        if not before and not after:
             size, lo, hi = joined[-1]
             joined[-1] = size * n, lo * n, hi * n
         else:
             joined.append((n, before, after))
     n, lo, hi = joined[-1]
-    # The operand may end within a texel if no other row follows it.
-    texels = lo % 4 == 0 and (len(joined) == 1 or (n % 4 == 0 and hi % 4 == 0))
     outer = tuple(sum(group) for group in joined)
+    # The operand may end within a texel if no other row follows it.
+    texels = lo % 4 == 0 and (prod(outer[:-1]) == 1 or (n % 4 == 0 and hi % 4 == 0))
     place = _place(e, e.row_major(index, value.shape), outer, texels)
     digits: list[str] = []
     sizes: list[int] = []
-    masks: list[str] = []
+    spans: list[_Span] = []
     for k, (digit, (n, lo, hi)) in enumerate(zip(place.digits, joined, strict=True)):
         last = k == len(joined) - 1
         length, start = (place.unit(n), place.unit(lo)) if last else (n, lo)
-        offset = e.let(place.kind, f"{digit} - {start}") if lo else digit
         if lo or hi:
+            span = _Span(place.kind, e.let(place.kind, f"{digit} - {start}"), length)
+            digit = _within(e, span)
             if last and place.form == "texel" and n % 4:
-                masks.append(_within("ivec4", f"4 * {offset} + {LANES}", n))
-            else:
-                masks.append(_within(place.kind, offset, length))
-            offset = e.let(place.kind, f"clamp({offset}, 0, {length - 1})")
-        digits.append(offset)
+                span = _Span("ivec4", f"4 * {span.offset} + {LANES}", n)
+            spans.append(span)
+        digits.append(digit)
         sizes.append(length)
-    at = e.let(place.kind, _flat(digits, sizes))
-    return _chosen(masks, e.load(x, Index(place.form, at, x.shape)), border)
+
+    def inner() -> str:
+        at = e.let(place.kind, _flat(digits, sizes))
+        return e.load(x, Index(place.form, at, x.shape))
+
+    return _inside(e, value, spans, inner, border)
 
 
 @rewrite("cat")
@@ -186,21 +222,23 @@ def cat(e: Emitter, value: Value, index: Index) -> str:
     row_size = starts[-1] + parts[-1][1]
     place = _place(e, e.row_major(index, value.shape), (rows, row_size), texels)
     row, column = place.digits
-    found = ""
+    first = parts[0][0]
+    found = e.variable(
+        vec(value.dtype), _zero(value) if isinstance(first, Operand) else _number(e, first, value)
+    )
     for (x, n), start in zip(parts, starts, strict=True):
-        offset = e.let(place.kind, f"{column} - {place.unit(start)}") if start else column
         length = place.unit(n)
-        if isinstance(x, Operand):
-            if len(parts) > 1:
-                offset = e.let(place.kind, f"clamp({offset}, 0, {length - 1})")
-            at = e.let(place.kind, _flat([row, offset], [rows, length]))
-            piece = e.load(x, Index(place.form, at, x.shape))
-        else:
-            piece = _number(e, x, value)
-        reached = f"int({column} >= {place.unit(start)})"
-        if place.kind == "ivec4":
-            reached = f"ivec4(greaterThanEqual({column}, ivec4({start})))"
-        found = e.let(vec(value.dtype), _chosen([reached], piece, found)) if found else piece
+        offset = e.let(place.kind, f"{column} - {place.unit(start)}") if start else column
+        span = _Span(place.kind, offset, length)
+
+        def piece(x: Any = x, span: _Span = span) -> str:
+            if isinstance(x, Number):
+                return _number(e, x, value)
+            at = e.let(place.kind, _flat([row, _within(e, span)], [rows, span.length]))
+            return e.load(x, Index(place.form, at, x.shape))
+
+        if isinstance(x, Operand) or start:
+            _assign(e, found, [span], piece)
     return found
 
 
@@ -221,10 +259,13 @@ def narrow_backward(e: Emitter, value: Value, index: Index) -> str:
     row, column = place.digits
     length = place.unit(inner if drop else x.shape[dim] * inner)
     offset = e.let(place.kind, f"{column} - {e.number(start)} * {place.unit(inner)}")
-    inside = e.let(place.kind, f"clamp({offset}, 0, {length - 1})")
-    at = e.let(place.kind, _flat([row, inside], [sizes[0], length]))
-    found = e.load(x, Index(place.form, at, x.shape))
-    return _chosen([_within(place.kind, offset, length)], found, _zero(value))
+    span = _Span(place.kind, offset, length)
+
+    def piece() -> str:
+        at = e.let(place.kind, _flat([row, _within(e, span)], [sizes[0], length]))
+        return e.load(x, Index(place.form, at, x.shape))
+
+    return _inside(e, value, [span], piece, _zero(value))
 
 
 @map_op("update")
@@ -245,14 +286,14 @@ def update(e: Emitter, value: Value, index: Index) -> str:
     kind = place.kind
     begin = f"({e.number(start)} >> 2)" if place.form == "texel" else e.number(start)
     rest = e.let(kind, f"{place.digits[0]} - {begin}")
-    masks: list[str] = []
+    spans: list[_Span] = []
     terms: list[str] = []
     end = 0
     for n, step, inner in steps:
         if place.form == "texel":  # all are multiples of four, or the last digit
             n, step, inner = (n // 4, 1, 1) if step == 1 else (n, step // 4, inner // 4)
         if end != n * step:
-            masks.append(_within(kind, rest, n * step))
+            spans.append(_Span(kind, rest, n * step))
             rest = e.let(kind, f"clamp({rest}, 0, {n * step - 1})")
         end = step
         if step == 1:
@@ -261,9 +302,13 @@ def update(e: Emitter, value: Value, index: Index) -> str:
             terms.append(f"{e.quotient(kind, rest, step)} * {inner}")
             rest = e.remainder(kind, rest, step)
     if end != 1:
-        masks.append(_within(kind, rest, 1))
-    at = e.let(kind, " + ".join(terms))
-    return _chosen(masks, e.load(source, Index(place.form, at, source.shape)), old)
+        spans.append(_Span(kind, rest, 1))
+
+    def piece() -> str:
+        at = e.let(kind, " + ".join(terms))
+        return e.load(source, Index(place.form, at, source.shape))
+
+    return _inside(e, value, spans, piece, old)
 
 
 @anchor("unfold_backward", inline=(0,))

@@ -19,7 +19,7 @@ from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.dtypes import dtype
 
-__all__ = ["Fold", "arranged", "folded"]
+__all__ = ["COMBINE", "Fold", "arranged", "finish", "folded", "single"]
 
 INVOCATIONS = 4096
 """How many a launch should have: software rasterisers share out squares of 64 * 64."""
@@ -27,8 +27,9 @@ SHORT = 64
 """So many elements a result never take two stages for the sake of more invocations."""
 LONG = 1024
 """More elements a result take two stages, however many results there are."""
-LITTLE = 1 << 14
-"""Texels to read that are not worth a second launch."""
+LITTLE = 1 << 16
+"""Elements that are not worth a second launch, unless one result is of MANY."""
+MANY = 4096
 BLOCK = 16
 """About so many terms are added one after the other."""
 
@@ -53,6 +54,11 @@ class Fold:
     def shape(self) -> tuple[int, ...]:
         """What a stage gives."""
         return self.outer, self.parts, self.inner
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The operand's three dims."""
+        return self.outer, self.count, self.inner
 
     @property
     def form(self) -> str:
@@ -115,14 +121,13 @@ def arranged(x: Operand, dim: tuple[int, ...]) -> tuple[Operand, Fold]:
 
 def _parts(fold: Fold) -> int:
     """Into how many parts of each result the next stage folds; 1 if it is the last."""
-    outer, count, inner = fold.outer, fold.count, fold.inner
-    results = outer * inner
-    little = results * count <= 4 * LITTLE
+    count, results = fold.count, fold.outer * fold.inner
+    little = results * count <= LITTLE
     if fold.form == "LANES" and replace(fold, parts=4).form == "COLUMNS":
         few, enough = BLOCK, little  # else a stage that reads texels saves most of the loads
     else:
         few, enough = SHORT, little or results >= 4 * INVOCATIONS
-    if count <= few or (count <= LONG and enough):
+    if count <= few or (little and count <= MANY) or (count <= LONG and enough):
         return 1
     wanted = max(4 * INVOCATIONS // results, count // SHORT)
     return 1 << max(min(wanted, count // BLOCK), 4).bit_length() - 1
@@ -139,7 +144,7 @@ def folded(
     return operands, fold
 
 
-def _single(d: dtype) -> dtype:
+def single(d: dtype) -> dtype:
     """What parts of results of a dtype are held in."""
     return dtypes.float32 if d is dtypes.float16 else d
 
@@ -152,7 +157,7 @@ def _full(x: float, shape: tuple[int, ...], d: dtype, context: Context) -> Value
     return context.step("full", [Number(-1, _is_float(d), x)], (), shape, d)
 
 
-@rewrite("sum", "prod", "amax", "amin")
+@rewrite("sum", "prod", "amax", "amin", "logaddexp_all")
 def reduction(value: Value, context: Context) -> Value:
     """Nothing is folded over no elements or one; else the stages."""
     if isinstance(value.params, Fold) or not value.size:
@@ -171,36 +176,38 @@ def reduction(value: Value, context: Context) -> Value:
         op = "copy" if x.value.dtype is d else "cast"
         return context.step(op, [x.through(value.shape, strides)], (d,), value.shape, d)
     operands, fold = folded(
-        [operand], fold, lambda xs, f: [Value(value.op, xs, f, f.shape, _single(d))]
+        [operand], fold, lambda xs, f: [Value(value.op, xs, f, f.shape, single(d))]
     )
     return Value(value.op, operands, fold, value.shape, d)
 
 
-_COMBINE = {
+COMBINE = {
     "sum": ("((a) + (b))", "0", "0"),
     "prod": ("((a) * (b))", "1", "1"),
     "amax": ("op_maximum(a, b)", "-INFINITY_()", "~0x7fffffff"),
     "amin": ("op_minimum(a, b)", "INFINITY_()", "0x7fffffff"),
+    "logaddexp_all": ("logaddexp(a, b)", "-INFINITY_()", ""),
 }
 """How two terms become one, and what changes nothing, for floats and for integers."""
 
 
-@anchor("sum", "prod", "amax", "amin", inline=(0,))
+@anchor("sum", "prod", "amax", "amin", "logaddexp_all", inline=(0,))
 def reduce(value: Value, context: Context) -> Kernel:
     """One stage."""
-    combine, of_floats, of_integers = _COMBINE[value.op]
+    combine, of_floats, of_integers = COMBINE[value.op]
     return _kernel(
         [value],
         "reduce",
         {
             "COMBINE(a, b)": combine,
             "IDENTITY": f"out_vec({of_floats if _is_float(value.dtype) else of_integers})",
-            "FINISH(v)": _finish(value.dtype),
+            "FINISH(v)": finish(value.dtype),
         },
     )
 
 
-def _finish(d: dtype) -> str:
+def finish(d: dtype) -> str:
+    """GLSL for a result `v` as elements of a dtype."""
     return "round16(v)" if d is dtypes.float16 else "(v)"
 
 
@@ -276,7 +283,7 @@ def var_mean(value: Value, context: Context) -> Value:
             ("TOTAL", fold.count),
             ("SKEW", skew),
             ("VARIANCE(s)", f"(s / {float(degrees)})" if degrees else "(s * INFINITY_())"),
-            ("FINISH(v)", _finish(d)),
+            ("FINISH(v)", finish(d)),
         ),
     )
     if prod(shape):
@@ -331,6 +338,38 @@ def _same(a: Operand, b: Operand) -> bool:
     """Whether two operands surely show the same elements."""
     here = a.value is b.value and a.layout is b.layout and a.shift == b.shift
     return here and a.slot is None and b.slot is None
+
+
+@rewrite("div")
+def ratio(value: Value, context: Context) -> Value:
+    """The quotient of two sums over little is one launch: a mean of what counts."""
+    if value.dtype is not dtypes.float32:
+        return value
+    sums: list[Value] = []
+    for x in value.operands:
+        if not (isinstance(x, Operand) and x.whole):
+            return value
+        v = x.value
+        if v.op == "cast" and v.operands[0].whole and not _is_float(v.operands[0].value.dtype):
+            v = v.operands[0].value
+        if v.op != "sum":
+            return value
+        sums.append(v)
+    a, b = (v.params for v in sums)
+    if not (isinstance(a, Fold) and isinstance(b, Fold)):
+        return value
+    if a.sizes != b.sizes or prod(a.sizes) > LITTLE or sums[0].size != value.size:
+        return value
+    return Value("ratio", [v.operands[0] for v in sums], a, value.shape, value.dtype)
+
+
+@anchor("ratio", inline=(0, 1))
+def quotient(value: Value, context: Context) -> Kernel:
+    """Both sums and their quotient."""
+    inputs = dict(zip("ab", value.operands, strict=True))
+    return Kernel(
+        [value], [value], "reduce.ratio", value.params.defines(), inputs, grid=value.texels
+    )
 
 
 @anchor("sum_exp", inline=(0,))

@@ -20,7 +20,9 @@ from tensorgl.backends.glsl.layout import dense_strides
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 
 SMALL = 32
-"""Elements of a row that one launch sorts by counting."""
+"""Elements of the longest row that one launch sorts."""
+LITTLE = 1 << 19
+"""Comparisons that this may take, as every texel makes all of its row's."""
 GROUP = 2048
 """Elements that a work group of the compute target sorts: they take 16 KiB of its memory."""
 COUNTED = 1 << 27
@@ -126,7 +128,7 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
     def result(op: str, source: list[Operand], rows: Rows) -> Value:
         return context.step(op, source, rows, value.shape, value.dtype)
 
-    if n <= SMALL:
+    if n <= SMALL and count * n**3 <= LITTLE:
         rows = Rows(count, n, int(descending), n, 0, first, keep, order)
         return result("sort_small", [x], rows)
     flip, stride, wanted = int(descending), 0, first + keep
@@ -147,15 +149,17 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
             strides[d] = 2 * pairs.width * step
         return result("copy", [x.through(value.shape, tuple(strides), 1)], ())
     rows = Rows(count, n, flip, run, stride, 0, run)
-    x = _sorted_runs(x, rows, context)
-    while True:
-        stride = rows.width
-        if 2 * run >= n:
-            rows = Rows(count, n, flip, 2 * run, stride, first, keep, order)
-            return result("sort_merge", [x], rows)
-        rows = Rows(count, n, flip, 2 * run, stride, 0, 2 * run)
-        x = context.step("sort_merge", [x], rows, (rows.rows * rows.width, 2), dtypes.int32).whole()
-        run *= 2
+    x, run = _merged(_sorted_runs(x, rows, context), rows, n, context)
+    rows = Rows(count, n, flip, 2 * run, rows.width, first, keep, order)
+    return result("sort_merge", [x], rows)
+
+
+def sorted_pairs(x: Operand, count: int, n: int, context: Context) -> tuple[Operand, int]:
+    """Pairs of a key and an index for rows of integers; and how many pairs after a row the next begins."""
+    run = run_length(count, n, context)
+    rows = Rows(count, n, 0, run, 0, 0, run)
+    x, _ = _merged(_sorted_runs(x, rows, context), rows, 2 * n, context)
+    return x, rows.width
 
 
 def _zeros(value: Value, context: Context) -> Value:
@@ -171,7 +175,30 @@ def run_length(rows: int, n: int, context: Context) -> int:
     """How many elements one sort should take on."""
     if in_groups(context):
         return min(GROUP, 1 << (n - 1).bit_length())
+    return counted_length(rows, n)
+
+
+def counted_length(rows: int, n: int) -> int:
+    """How many elements are sorted by counting at once."""
     return max(SHORTEST, min(COUNTED // (rows * n), LONGEST, n))
+
+
+def sorting_work(rows: int, n: int) -> int:
+    """About how many loads sorting takes."""
+    run = min(counted_length(rows, n), n)
+    merges = (-(-n // run) - 1).bit_length()
+    return rows * n * (run // 8 + 18 * merges)
+
+
+def _merged(x: Operand, rows: Rows, length: int, context: Context) -> tuple[Operand, int]:
+    """Pairs of sorted runs, merged until a run has half of `length` elements; and its length."""
+    run, width = rows.run, rows.width
+    while 2 * run < length:
+        run *= 2
+        merge = Rows(rows.rows, rows.n, rows.flip, run, width, 0, run)
+        shape = merge.rows * width, 2
+        x = context.step("sort_merge", [x], merge, shape, dtypes.int32).whole()
+    return x, run
 
 
 def _sorted_runs(x: Operand, rows: Rows, context: Context) -> Operand:
