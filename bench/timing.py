@@ -25,10 +25,13 @@ class Timing:
     repetitions: int
 
 
-def sampler(function: Callable[[], object]) -> Callable[[int], float]:
+def sampler(
+    function: Callable[[], object], finish: Callable[[], object] = lambda: None
+) -> Callable[[int], float]:
     """A function that calls `function` n times and gives the seconds a call took.
 
-    Before that it calls it for `WARM` seconds, for threads to wake up and caches to fill.
+    Before that it calls it for `WARM` seconds, for threads to wake up and caches to fill. `finish`
+    returns when all work is done, where calls return before.
     """
     for _ in range(3):
         function()
@@ -38,9 +41,11 @@ def sampler(function: Callable[[], object]) -> Callable[[int], float]:
         end = time.perf_counter() + WARM
         while time.perf_counter() < end:
             function()
+            finish()
         start = time.perf_counter()
         for _ in range(n):
             function()
+        finish()
         return (time.perf_counter() - start) / n
 
     return sample

@@ -1,4 +1,4 @@
-"""A case of one library in a process of its own.
+"""A case of one side in a process of its own.
 
 Two libraries in one process would share its cores with each other's waiting threads, and each would
 look many times slower than it is.
@@ -7,25 +7,39 @@ look many times slower than it is.
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from .cases import CASES
+from .sides import SIDES
 from .timing import PeakMemory, sampler
 
-__all__ = ["Worker", "serve"]
+__all__ = ["Worker", "serve", "started"]
 
 
 class Worker:
-    """The parent's end: call it with a number of calls, and it gives the seconds a call took."""
+    """The parent's end: call it with a number of calls, and it gives the seconds a call took.
 
-    def __init__(self, package: str, library: str, case: str) -> None:
-        command = [sys.executable, "-m", package, "worker", library, case]
+    Attributes:
+        about: what the worker says of its device and of one call.
+    """
+
+    def __init__(self, package: str, side: str, case: str) -> None:
+        command = [sys.executable, "-m", package, "worker", side, case]
         self._process: Any = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=os.environ | SIDES[side].settings,
         )
-        self._read()  # it is warm
+        self.about: dict[str, Any] = json.loads(self._read())  # it is warm
 
     def __call__(self, n: int) -> float:
         """Time n calls; the seconds that one took."""
@@ -51,13 +65,60 @@ class Worker:
         return line
 
 
-def serve(library: str, case: str) -> None:
+def serve(side: str, case: str) -> None:
     """The worker's end: answers each line of its input."""
-    imported = importlib.import_module(library)
-    imported.ones(8, 8).mm(imported.ones(8, 8))  # loads what is loaded when it is first used
+    lib = importlib.import_module(SIDES[side].library)
+    device = SIDES[side].device
+    lib.set_default_device(device)
+    lib.ones(8, 8).mm(lib.ones(8, 8)).tolist()  # loads what is loaded when it is first used
     peak = PeakMemory() if sys.platform == "linux" else None
-    sample = sampler(CASES[case].build(imported))
-    print("ready", flush=True)
+    function, finish, about = started(CASES[case].build(lib), device)
+    sample = sampler(function, finish)
+    print(json.dumps(about()), flush=True)
     for question in sys.stdin:
         asked = question.strip()
         print(peak() if asked == "memory" and peak else sample(int(asked)), flush=True)
+
+
+Started = tuple[Callable[[], object], Callable[[], object], Callable[[], dict[str, Any]]]
+
+
+def started(run: Callable[[], object], device: str) -> Started:
+    """A case as it is timed on a device, which it is run on once.
+
+    Returns:
+        A function that starts the work of one call, one that waits for all that was started, and one
+        that describes a call and the device.
+    """
+    if device != "gl":
+        return run, lambda: None, dict[str, Any]
+    from tensorgl.avals import device as device_of
+    from tensorgl.backends import backend_of
+
+    backend: Any = backend_of(device_of(device))
+
+    def start() -> object:
+        result = run()  # must be alive at the flush, which computes what Python still sees
+        backend.flush()
+        return result
+
+    begin = time.perf_counter()
+    start()
+    backend.synchronize()
+    first = time.perf_counter() - begin
+
+    def about() -> dict[str, Any]:
+        before = backend.counters()
+        start()
+        after = backend.counters()
+        limits = backend.device.limits
+        return {
+            "launches": after["launches"] - before["launches"],
+            "bytes_peak": after["bytes_peak"],
+            "first_s": first,
+            "renderer": limits.renderer,
+            "target": limits.target,
+            "software": limits.software,
+        }
+
+    return start, backend.synchronize, about

@@ -19,7 +19,8 @@ out_vec prefix(int t) {
 #ifdef LANES
     ivec4 e = min(4 * t + ivec4(0, 1, 2, 3), LAST), n = e / I;
     ivec4 place = (n - n / R * R) % B, at = e - place * I;
-    for (int k = 0; k < B; k++) {
+    int last = max(max(place.x, place.y), max(place.z, place.w));
+    for (int k = 0; k <= last; k++) {
         ivec4 i = min(at + k * I, LAST);
         out_vec x = out_vec(load_x(i.x), load_x(i.y), load_x(i.z), load_x(i.w));
         found = COMBINE(found, op_where(ivec4(greaterThanEqual(place, ivec4(k))), x, IDENTITY));

@@ -150,9 +150,7 @@ def _cross_entropy_backward(
     total: Any = 0
     if g_loss is not None:
         rows = _rows(g_loss, kept, factor, reduction)
-        total = probability * rows
-        picked = call2(p.gather, total, index, (1,)) - rows
-        total = calln(p.scatter, (total, index, picked), (1,))
+        total = calln(p.scatter_add, (probability * rows, index, -rows), (1,))
     if g_logp is not None:
         total = total + g_logp - probability * sum(g_logp, 1, True)
     return total

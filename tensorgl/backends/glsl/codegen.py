@@ -176,7 +176,8 @@ class Emitter(Scope):
             terms.append(str(x.shift))
         if x.value.home is not None and x.value in self._realised:
             terms.append(f"4 * {self._bindings.number((x.value.home[1],))}")
-        return f"({' + '.join(terms)})" if len(terms) > 1 or x.value.home else "".join(terms)
+        text = " + ".join(terms)
+        return f"({text})" if " " in text else text
 
     def number(self, x: Number) -> str:
         """A Python number as a float or an int."""

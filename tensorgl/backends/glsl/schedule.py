@@ -35,7 +35,9 @@ PLACES = 4, 16
 x at two, and in a chain of such each doubles the places of those before it."""
 
 _DEAR = frozenset(["uniform", "normal", "bernoulli", "randint", "erfinv", "lgamma", "polygamma"])
-_FREE = frozenset(["full", "copy", "cast", "part", "arange", "flip", "where", "pad"])
+_FREE = frozenset(
+    ["full", "copy", "cast", "part", "arange", "flip", "where", "pad", "matmul_view"]
+)
 
 
 def schedule(shot: Snapshot, context: Context) -> list[Kernel]:

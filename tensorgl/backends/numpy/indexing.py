@@ -122,7 +122,10 @@ def scatter(x: Any, index: Any, source: Any, dim: Any) -> Any:
 @kernel
 def scatter_add(x: Any, index: Any, source: Any, dim: Any) -> Any:
     out, places, values = _scattered(x, index, source, dim)
-    np.add.at(out.reshape(-1), places, values)
+    if index.shape[dim] == 1:  # no place twice
+        out.reshape(-1)[places] += values
+    else:
+        np.add.at(out.reshape(-1), places, values)
     return out
 
 

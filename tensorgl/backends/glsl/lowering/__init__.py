@@ -51,6 +51,8 @@ class Context:
         self.eager = eager  # nothing is fused
         self._kernels: list[Kernel] = []
         self._parts: dict[Value, list[Value]] = {}
+        self._known: dict[Any, Value] = {}
+        self._keys: dict[Value, Any] = {}
 
     def step(
         self,
@@ -61,10 +63,29 @@ class Context:
         dtype: dtype,
         parts: list[tuple[tuple[int, ...], dtype]] | None = None,
     ) -> Value:
-        """A new value; its operands are Operands (`value.whole()`) and Numbers.
+        """A value; its operands are Operands (`value.whole()`) and Numbers.
 
-        With `parts`, their shapes and dtypes, it is a step of several results.
+        With `parts`, their shapes and dtypes, it is a step of several results. The same step of the
+        same operands is the same value.
         """
+        key = _key(op, operands, params, shape, dtype)
+        value = self._known.get(key)
+        if value is None:
+            value = self._new(op, operands, params, shape, dtype, parts)
+            if key is not None:
+                self._known[key] = value
+                self._keys[value] = key
+        return value
+
+    def instead(self, old: Value, new: Value) -> None:
+        """From here on a step that would be `old` is `new`, which has the same elements."""
+        key = self._keys.get(old)
+        if key is not None:
+            self._known[key] = new
+
+    def _new(
+        self, op: str, operands: list[Any], params: Any, shape: Any, dtype: Any, parts: Any
+    ) -> Value:
         rule = REWRITES.get(op)
         value = Value(op, operands, params, shape, dtype)
         if rule is not None:
@@ -101,6 +122,16 @@ class Context:
         """The kernels that `realised` asked for since the last call."""
         kernels, self._kernels = self._kernels, []
         return kernels
+
+
+def _key(op: str, operands: list[Any], params: Any, shape: Any, dtype: Any) -> Any:
+    """Equal for steps that give the same; None if a number, which may change, is among the operands."""
+    read: list[Any] = []
+    for x in operands:
+        if not isinstance(x, Operand):
+            return None
+        read.append((x.value, x.layout, x.slot, x.shift))
+    return op, params, tuple(shape), dtype, tuple(read)
 
 
 @dataclass(frozen=True)

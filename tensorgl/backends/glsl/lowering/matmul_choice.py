@@ -185,13 +185,14 @@ def cost(c: Choice, p: Problem, limits: Limits) -> float:
     """
     software, fragment = limits.software, limits.target == "fragment"
     launch = 40_000 if software else 3_000_000
-    # Invocations that keep all of a device busy. Software shares out squares of 64 pixels, or work
-    # groups, to few cores: alone, one of them is not much slower.
+    # Invocations that keep all of a device busy, and the fewest of which time depends. Software
+    # shares squares of 64 pixels, or work groups, out to few cores; one alone takes twice as long.
     full = 65536 if not software else 4096 if fragment else 128
-    idle = 2 if software else full
+    least = full if not software else 128 if fragment else 16
 
     def shared(work: float, invocations: int) -> float:
-        return work * max(1, min(idle, full / max(invocations, 1)))
+        fewer = full / max(invocations, 1)
+        return work * max(1, min(2, fewer), fewer * least / full)
 
     texels = -(-p.lines * p.n // 4)
     if c.kernel == PLAIN:
