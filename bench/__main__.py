@@ -1,112 +1,101 @@
-"""`python -m bench run [CASE…]` times tensorgl; `compare --peer torch` times a peer beside it."""
+"""Speed, measured: `python -m bench run`, `compare` and `overhead`.
+
+`run [CASE…]` times tensorgl; `compare --peer torch` times a peer beside it; both on the CPU or with
+`--device gl`. `overhead` times what Python costs on device "gl", without the GPU's work.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
-import platform
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from .cases import CASES
-from .timing import Timing, interleaved
-from .worker import Worker, serve
+from .report import report, save
+from .sides import PEERS, SIDES, main_side
+from .worker import serve
 
-PAUSE = 0.15  # OpenBLAS keeps a waiting thread busy for 0.1 s after a product
-RESULTS = Path(__file__).parent / "results"
-
-
-def _machine() -> dict[str, object]:
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            model = next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        pass
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+TARGETS = ("compute", "fragment")
 
 
-def _text(t: Timing) -> str:
-    value = t.median
-    unit, scale = ("us", 1e6) if value < 1e-3 else ("ms", 1e3)
-    return f"{value * scale:.2f} {unit} ±{100 * t.spread:.0f}%"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("run", "time tensorgl"), ("compare", "time tensorgl beside peers")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+        command.add_argument("--device", default="cpu", choices=["cpu", "gl"])
+        command.add_argument("--target", choices=TARGETS, help="of device gl")
+        command.add_argument("--budget", type=float, default=3.0, help="seconds a case (default 3)")
+        command.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
+        if name == "compare":
+            command.add_argument(
+                "--peer",
+                action="append",
+                choices=PEERS,
+                help="torch on the CPU (default), numpy: tensorgl on the CPU, unfused: device gl "
+                "without fusion; may be given again",
+            )
+    overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
+    overhead.add_argument("--target", choices=TARGETS)
+    overhead.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
+    worker = commands.add_parser("worker", help="what the others start for each side and case")
+    worker.add_argument("side", choices=list(SIDES))
+    worker.add_argument("case", choices=list(CASES))
+    return parser
 
 
-def _report(names: list[str], libraries: list[str], budget: float) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    width = max(map(len, names)) + 2
-    print(f"{'case':<{width}}" + "".join(f"{n:>18}" for n in libraries) + "     ratio   bar")
-    for name in names:
-        case = CASES[name]
-        workers = {n: Worker(__package__ or "bench", n, name) for n in libraries}
-        timings = interleaved(workers, budget, pause=PAUSE if len(workers) > 1 else 0.0)
-        row: dict[str, Any] = {"case": name}
-        row |= {n: {"median_s": t.median, "spread": t.spread} for n, t in timings.items()}
-        ours = timings["tensorgl"].median
-        line = f"{name:<{width}}" + "".join(f"{_text(t):>18}" for t in timings.values())
-        bar = None
-        if len(libraries) > 1:
-            row["ratio"] = ours / timings[libraries[1]].median
-            line += f"{row['ratio']:>9.2f}x"
-            if case.limit is not None:
-                bar, row["limit"] = row["ratio"] <= case.limit, case.limit
-                line += f"   {'met' if bar else 'MISSED'} (at most {case.limit}x)"
-        if case.absolute is not None:
-            bar, row["absolute_s"] = ours <= case.absolute, case.absolute
-            line += f"   {'met' if bar else 'MISSED'} (at most {case.absolute * 1e6:g} us)"
-        print(line, flush=True)
-        if case.memory and sys.platform == "linux":
-            peaks = {n: worker.peak_memory() for n, worker in workers.items()}
-            row["peak_bytes"] = peaks
-            text = "".join(f"{p / 2**20:>14.1f} MiB" for p in peaks.values())
-            print(f"{'  peak memory':<{width}}{text}", flush=True)
-        for worker in workers.values():
-            worker.close()
-        rows.append(row)
-    return rows
+def _chosen(device: str) -> list[str]:
+    """The cases that say something on a device."""
+    able: set[str | None] = {None}
+    if device == "gl":
+        from tensorgl.backends.opengl.probe import probe
+
+        able |= {"gl"} if probe().software else {"gl", "gpu"}
+    return [name for name, case in CASES.items() if case.needs in able]
+
+
+def _sides(parser: argparse.ArgumentParser, options: Any) -> list[str]:
+    """Ours, then the peers."""
+    if options.target and options.device != "gl":
+        parser.error("--target is for --device gl")
+    sides = [main_side(options.device, options.target)]
+    peers = (options.peer or ["torch"]) if options.command == "compare" else []
+    for peer in dict.fromkeys(peers):
+        if peer != "torch" and options.device != "gl":
+            parser.error(f"--peer {peer} is for --device gl")
+        if peer == "torch":
+            try:
+                importlib.import_module(peer)
+            except ImportError:
+                parser.error(f"{peer} is not installed here; run: pip install {peer}")
+        sides.append(f"{sides[0]}-unfused" if peer == "unfused" else peer)
+    return sides
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("run", "time tensorgl"), ("compare", "time tensorgl beside a peer")):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-        command.add_argument("--budget", type=float, default=3.0, help="seconds a case (default 3)")
-        command.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
-        if name == "compare":
-            command.add_argument("--peer", default="torch", choices=["torch"])
-    worker = commands.add_parser("worker", help="what the others start for each library and case")
-    worker.add_argument("library", choices=["tensorgl", "torch"])
-    worker.add_argument("case", choices=list(CASES))
+    parser = _parser()
     options = parser.parse_args()
     if options.command == "worker":
-        serve(options.library, options.case)
+        serve(options.side, options.case)
         return 0
-    unknown = [c for c in options.cases if c not in CASES]
-    if unknown:
-        parser.error(f"unknown case {unknown[0]!r}; choose from {', '.join(CASES)}")
-    libraries = ["tensorgl"]
-    if options.command == "compare":
-        try:
-            importlib.import_module(options.peer)
-        except ImportError:
-            parser.error(f"{options.peer} is not installed here; run: pip install {options.peer}")
-        libraries.append(options.peer)
-    rows = _report(options.cases or list(CASES), libraries, options.budget)
+    if options.command == "overhead":
+        if options.target:
+            os.environ["TENSORGL_GL_TARGET"] = options.target
+        from .overhead import measured
+
+        record: dict[str, object] = measured()
+    else:
+        unknown = [c for c in options.cases if c not in CASES]
+        if unknown:
+            parser.error(f"unknown case {unknown[0]!r}; choose from {', '.join(CASES)}")
+        sides = _sides(parser, options)
+        record = report(options.cases or _chosen(options.device), sides, options.budget)
     if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{options.save}.json"
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        path.write_text(
-            json.dumps({"date": date, "machine": _machine(), "rows": rows}, indent=1) + "\n"
-        )
-        print(f"written: {path}")
+        save(options.save, record)
     return 0
 
 

@@ -69,8 +69,8 @@ def serve(side: str, case: str) -> None:
     """The worker's end: answers each line of its input."""
     lib = importlib.import_module(SIDES[side].library)
     device = SIDES[side].device
+    lib.ones(8, 8).mm(lib.ones(8, 8))  # loads what is loaded when it is first used
     lib.set_default_device(device)
-    lib.ones(8, 8).mm(lib.ones(8, 8)).tolist()  # loads what is loaded when it is first used
     peak = PeakMemory() if sys.platform == "linux" else None
     function, finish, about = started(CASES[case].build(lib), device)
     sample = sampler(function, finish)
@@ -91,7 +91,7 @@ def started(run: Callable[[], object], device: str) -> Started:
         that describes a call and the device.
     """
     if device != "gl":
-        return run, lambda: None, dict[str, Any]
+        return run, lambda: None, dict
     from tensorgl.avals import device as device_of
     from tensorgl.backends import backend_of
 

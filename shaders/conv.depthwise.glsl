@@ -5,15 +5,17 @@
 #include "conv.taps"
 
 #define IMAGE (IZ * IY * IX * CT)
-#define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0);
-#define ADD(k) c##k += v * load4_x(i##k + a);
-#define STORE(k) RESULT##k(t + k * IMAGES * OZ * OY * OX * CT, c##k);
+#define IMAGE_AT(RESULT, k, i, c) int i = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c = out_vec(0);
+#define ADD(RESULT, k, i, c) c += v * load4_x(i + a);
+#define STORE(RESULT, k, i, c) RESULT(t + k * IMAGES * OZ * OY * OX * CT, c);
+#define FOUR(DO) DO(RESULT0, 0, i0, c0) DO(RESULT1, 1, i1, c1) DO(RESULT2, 2, i2, c2) DO(RESULT3, 3, i3, c3)
 #if R == 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define MORE(DO) DO(RESULT4, 4, i4, c4) DO(RESULT5, 5, i5, c5) DO(RESULT6, 6, i6, c6) DO(RESULT7, 7, i7, c7)
+#define EACH(DO) FOUR(DO) MORE(DO)
 #elif R == 4
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define EACH(DO) FOUR(DO)
 #else
-#define EACH(DO) DO(0)
+#define EACH(DO) DO(RESULT0, 0, i0, c0)
 #endif
 
 void kernel(int t) {

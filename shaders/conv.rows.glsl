@@ -8,23 +8,25 @@
 #define IMAGE (IZ * IY * IX)
 #define PIXELS (OZ * OY * OX)
 #define MISSING(at, K, R) ((K + R - 1) / R - (K - at % R + R - 1) / R)
-#define LOAD(a, i) w_vec a##0 = load4_w(i), a##1 = load4_w(i + OT), a##2 = load4_w(i + 2 * OT), a##3 = load4_w(i + 3 * OT);
-#define PRODUCT(v, a) v.x * a##0 + v.y * a##1 + v.z * a##2 + v.w * a##3
-#define IMAGE_AT(k) int i##k = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c##k = out_vec(0), d##k = c##k;
-#define RESULT_AT(k) (pixel + k * IMAGES * PIXELS) * OT + o
+#define PRODUCT(v, a, b, c, d) v.x * a + v.y * b + v.z * c + v.w * d
+#define IMAGE_AT(RESULT, k, i, c, d) int i = min(n + k * IMAGES, N - 1) * IMAGE; out_vec c = out_vec(0), d = c;
+#define PLACE(k) (pixel + k * IMAGES * PIXELS) * OT + o
 #if WIDE == 2
-#define ADD(k) { x_vec v = load4_x(i##k + a); c##k += PRODUCT(v, w); d##k += PRODUCT(v, u); }
-#define STORE(k) RESULT##k(RESULT_AT(k), c##k); RESULT##k(RESULT_AT(k) + 1, d##k);
+#define ADD(RESULT, k, i, c, d) v = load4_x(i + a); c += PRODUCT(v, w0, w1, w2, w3); d += PRODUCT(v, u0, u1, u2, u3);
+#define STORE(RESULT, k, i, c, d) RESULT(PLACE(k), c); RESULT(PLACE(k) + 1, d);
 #else
-#define ADD(k) { x_vec v = load4_x(i##k + a); c##k += PRODUCT(v, w); }
-#define STORE(k) RESULT##k(RESULT_AT(k), c##k);
+#define ADD(RESULT, k, i, c, d) v = load4_x(i + a); c += PRODUCT(v, w0, w1, w2, w3);
+#define STORE(RESULT, k, i, c, d) RESULT(PLACE(k), c);
 #endif
+#define TWO(DO) DO(RESULT0, 0, i0, c0, d0) DO(RESULT1, 1, i1, c1, d1)
+#define FOUR(DO) TWO(DO) DO(RESULT2, 2, i2, c2, d2) DO(RESULT3, 3, i3, c3, d3)
+#define SIX(DO) FOUR(DO) DO(RESULT4, 4, i4, c4, d4) DO(RESULT5, 5, i5, c5, d5)
 #if R == 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define EACH(DO) SIX(DO) DO(RESULT6, 6, i6, c6, d6) DO(RESULT7, 7, i7, c7, d7)
 #elif R == 4
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define EACH(DO) FOUR(DO)
 #else
-#define EACH(DO) DO(0)
+#define EACH(DO) DO(RESULT0, 0, i0, c0, d0)
 #endif
 
 void kernel(int t) {
@@ -43,14 +45,16 @@ void kernel(int t) {
     y0 = max(y0, max(0, DY - 1 - y) / DY);
     int z1 = min(TZ, max(0, IZ - z + DZ - 1) / DZ), y1 = min(TY, max(0, IY - y + DY - 1) / DY);
     EACH(IMAGE_AT)
+    x_vec v;
     for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) for (int kx = x0 * TAPPED; kx < TX; kx++) {
         int start = first + kx * DX, skipped = max(x0 * (1 - TAPPED) * SX, -start);
         int a = ((z + kz * DZ) * IY + y + ky * DY) * IX + start, end = a + min(RUN, IX - start);
         int b = ((((phase * TZ + kz) * TY + ky) * TX + kx) * RUN + skipped) * 4 * OT + o;
         for (a += skipped; a < end; a++) {
-            LOAD(w, b)
+            w_vec w0 = load4_w(b), w1 = load4_w(b + OT), w2 = load4_w(b + 2 * OT), w3 = load4_w(b + 3 * OT);
 #if WIDE == 2
-            LOAD(u, b + 1)
+            w_vec u0 = load4_w(b + 1), u1 = load4_w(b + OT + 1);
+            w_vec u2 = load4_w(b + 2 * OT + 1), u3 = load4_w(b + 3 * OT + 1);
 #endif
             EACH(ADD)
             b += 4 * OT;

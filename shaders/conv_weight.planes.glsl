@@ -5,12 +5,12 @@
 #input x
 
 #define E(i) v[(i) >> 2][(i) & 3]
-#define TAP(k) if (k < KX) { \
-    x_vec w = x_vec(E(FRONT + k), E(FRONT + k + SX), E(FRONT + k + 2 * SX), E(FRONT + k + 3 * SX)); \
-    s[4 * k] += w * g0; s[4 * k + 1] += w * g1; s[4 * k + 2] += w * g2; s[4 * k + 3] += w * g3; }
+#define NEIGHBOURS(i) x_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
+#define ADD(k, w) s[k] += w * g0; s[k + 1] += w * g1; s[k + 2] += w * g2; s[k + 3] += w * g3;
+#define TAP(k) if (k < KX) { x_vec w = NEIGHBOURS(FRONT + k); ADD(4 * k, w) }
 #define SUM(v) ((v).x + (v).y + (v).z + (v).w)
-#define TOTAL(k) RESULT##k(t + k * BLOCK, \
-    out_vec(SUM(s[4 * k]), SUM(s[4 * k + 1]), SUM(s[4 * k + 2]), SUM(s[4 * k + 3])));
+#define FOUR(k) out_vec(SUM(s[k]), SUM(s[k + 1]), SUM(s[k + 2]), SUM(s[k + 3]))
+#define TOTAL(RESULT, k) RESULT(t + k * BLOCK, FOUR(4 * k));
 
 void kernel(int t) {
     int o = t % FOURS * 4, p = t / FOURS;
@@ -38,23 +38,23 @@ void kernel(int t) {
             TAP(0) TAP(1) TAP(2) TAP(3) TAP(4) TAP(5) TAP(6)
         }
     }
-    TOTAL(0)
+    TOTAL(RESULT0, 0)
 #if KX > 1
-    TOTAL(1)
+    TOTAL(RESULT1, 1)
 #endif
 #if KX > 2
-    TOTAL(2)
+    TOTAL(RESULT2, 2)
 #endif
 #if KX > 3
-    TOTAL(3)
+    TOTAL(RESULT3, 3)
 #endif
 #if KX > 4
-    TOTAL(4)
+    TOTAL(RESULT4, 4)
 #endif
 #if KX > 5
-    TOTAL(5)
+    TOTAL(RESULT5, 5)
 #endif
 #if KX > 6
-    TOTAL(6)
+    TOTAL(RESULT6, 6)
 #endif
 }

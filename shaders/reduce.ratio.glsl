@@ -1,4 +1,4 @@
-// out[o, i] = the sum of a[o, r, i] over r, divided by that of b[o, r, i]
+// out[o, i] = the sum of a[o, r, i] over r, divided by that of b[o, r, i]; and the latter
 #input a
 #input b
 
@@ -23,5 +23,7 @@
 #include "reduce.fold.glsl"
 
 void kernel(int t) {
-    RESULT0(t, above(t, vec4(0.0)) / below(t, vec4(0.0)));
+    vec4 total = below(t, vec4(0.0));
+    RESULT0(t, above(t, vec4(0.0)) / total);
+    RESULT1(t, TOTAL(total));
 }

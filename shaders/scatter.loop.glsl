@@ -16,7 +16,7 @@
 ivec4 wrapped(ivec4 i) { return i + ((i >> 31) & WRAP); }
 
 out_vec term(ivec4 at) {
-#if B % 4 == 0
+#if B % 4 == 0 && (SHARED || !SET)  // else the lanes may be at different k
     return load4_source(at.x >> 2);
 #else
     return out_vec(load_source(at.x), load_source(at.y), load_source(at.z), load_source(at.w));

@@ -30,14 +30,6 @@ ivec4 bounds(ivec4 row, ivec4 n) {
 #endif
 }
 
-out_vec block(ivec4 at) {
-#if B % 4 == 0
-    return load4_blocks(at.x >> 2);
-#else
-    return out_vec(load_blocks(at.x), load_blocks(at.y), load_blocks(at.z), load_blocks(at.w));
-#endif
-}
-
 void kernel(int t) {
     ivec4 at = min(4 * t + ivec4(0, 1, 2, 3), SIZE - 1), b = at % B, n = at / B % N, a = at / (B * N);
     ivec4 first = a * (K * B) + b, row = ROW(a, b), begin = bounds(row, n), end = bounds(row, n + 1);
@@ -53,7 +45,8 @@ void kernel(int t) {
     total = COMBINE(total, folded(first, row, select(whole, to * BLOCK, end), end));
     out_vec sum = IDENTITY;
     for (int j = 0; j < count; j++) {
-        out_vec found = block((a * BLOCKS + min(from + j, BLOCKS - 1)) * B + b);
+        ivec4 i = (a * BLOCKS + min(from + j, BLOCKS - 1)) * B + b;
+        out_vec found = out_vec(load_blocks(i.x), load_blocks(i.y), load_blocks(i.z), load_blocks(i.w));
         sum = COMBINE(sum, op_where(ivec4(lessThan(ivec4(j), counts)), found, IDENTITY));
         if (j % 64 == 63) {
             total = COMBINE(total, sum);

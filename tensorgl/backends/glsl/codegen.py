@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite, isnan
 from typing import Any, NamedTuple
 
 from tensorgl import dtypes
@@ -88,15 +89,32 @@ class Emitter(Scope):
             name = self._done[key] = self.let(kind, _rounded(text, value))
         return name
 
+    def is_realised(self, value: Value) -> bool:
+        """Whether it lies in memory."""
+        return value in self._realised
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[str]:
+        """What is written inside is done so many times; it gets the number of the time, an int."""
+        name = self.variable("int", "0")
+        with self.block(f"for ({name} = 0; {name} < {count}; {name}++)"):
+            yield name
+
     @contextmanager
     def branch(self, condition: str) -> Iterator[None]:
         """What is written inside is done where a GLSL bool holds; it leaves values in variables."""
+        with self.block(f"if ({condition})"):
+            yield
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Lines of their own after an `if` or a `for`: names made inside are not known outside."""
         outside = self.lines, self._names, self._done
         self.lines, self._names, self._done = [], dict(self._names), dict(self._done)
         yield
         inside = self.lines
         self.lines, self._names, self._done = outside
-        self.lines.append("\n        ".join([f"if ({condition}) {{", *inside]) + "\n    }")
+        self.lines.append("\n        ".join([f"{head} {{", *inside]) + "\n    }")
 
     def operand(self, value: Value, k: int, index: Index) -> str:
         """Operand k of an elementwise value at an index of the result: broadcast, numbers included."""
@@ -130,6 +148,8 @@ class Emitter(Scope):
             return self._permuted(x, index, shape, strides, start)
         if value in self._given and x.whole:
             return self._given[value]
+        if index.order is not None and value not in self._realised and x.whole and shape == x.shape:
+            return self.emit(value, index)  # its operands' order may be the index's
         return self._memory(value, self.at(index, shape, strides, start, x.aligned))
 
     def _memory(self, value: Value, at: Index) -> str:
@@ -192,8 +212,10 @@ class Emitter(Scope):
 
 
 def literal(x: float) -> str:
-    """A finite float as GLSL."""
-    return repr(float(x))
+    """A float as GLSL."""
+    if isfinite(x):
+        return repr(float(x))
+    return "NAN_()" if isnan(x) else "INFINITY_()" if x > 0 else "-INFINITY_()"
 
 
 _TRUTHS = frozenset(

@@ -34,7 +34,8 @@ def vec(d: dtype) -> str:
 
 
 MOVING = frozenset(
-    ["flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "pool_take", "scatter_few"]
+    ["flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "scatter_few"]
+    + ["pool_max", "pool_argmax", "pool_sum", "pool_take", "pool_put", "pool_spread"]
 )
 """Maps whose element i may need another element of an operand of their size."""
 ONCE = frozenset(["pad", "cat", "narrow_backward", "update"])

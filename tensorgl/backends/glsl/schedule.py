@@ -18,7 +18,7 @@ from collections.abc import Container
 
 from tensorgl.backends.glsl.codegen import MAPS
 from tensorgl.backends.glsl.ir import MOVING, ONCE, Kernel, Operand, Value
-from tensorgl.backends.glsl.lowering import ANCHORS, Context
+from tensorgl.backends.glsl.lowering import ANCHORS, READS, Context
 from tensorgl.backends.glsl.merge import merged
 from tensorgl.backends.glsl.place import flat_cat
 from tensorgl.backends.glsl.snapshot import Snapshot
@@ -28,7 +28,7 @@ __all__ = ["frontier", "schedule"]
 
 ROOM = 64
 """Operations that one kernel may inline; writing them takes some Python frames each."""
-CHEAP = 3
+CHEAP = 4
 """Operations of an expression that may be computed again in each kernel that reads it."""
 PLACES = 4, 16
 """At how many places one kernel may compute an expression, and one that is cheap: x[1:] - x[:-1] computes
@@ -55,6 +55,7 @@ class _Cut:
         self.context = context
         self.eager = context.eager
         self.roots: dict[Value, Value | None] = {}  # realised value -> the anchor whose end it is
+        self.ends: dict[Value, Value] = {}  # a result of several -> what is stored instead of it
         self.readers: dict[Value, set[Value]] = {}  # roots whose kernels contain a user of the value
         self.aligned: set[Value] = set()  # inlined, and element i of the root needs its element i only
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
@@ -72,7 +73,7 @@ class _Cut:
             if value.op in ANCHORS:
                 self._place_anchor(value)
             elif value.op == "part":
-                self._realise(value, value.operands[0].value)
+                self._place_part(value)
             elif value.op in MAPS:
                 self._place_map(value)
             else:
@@ -104,12 +105,14 @@ class _Cut:
                 often = often or any(k not in anchor.inline for k in mine)
                 continue
             inside = user in self.roots or user in self.aligned
+            count = READS[user.op](user) if user.op in READS else 1
             for x in user.operands:
                 if isinstance(x, Operand) and x.value is value:
                     if not x.whole or user.size != value.size or user.op in MOVING:
                         inside = False
-                        often = often or (user.op not in ONCE and user.size > 2 * value.size)
-                        apart += self.places.get(user, 1)
+                        reads = count * user.size
+                        often = often or (user.op not in ONCE and reads > 2 * value.size)
+                        apart += count * self.places.get(user, 1)
                     else:
                         together = max(together, self.places.get(user, 1))
             aligned = aligned and inside
@@ -122,11 +125,30 @@ class _Cut:
         self.readers[value] = {value}
         self.reads.setdefault(value, set()).update(_inputs(value))
 
+    def _place_part(self, value: Value) -> None:
+        """One result of several: like an anchor, but what ends it may read nothing else from this flush.
+
+        Else that could wait for another result of the same kernel.
+        """
+        main = value.operands[0].value
+        readers, aligned, _ = self._users(value)
+        if not value.visible and aligned and len(readers) == 1 and not self.eager:
+            end = next(iter(readers))
+            others = self.reads[end] - {value}
+            if self.roots.get(end, value) is None and all(v.leaf is not None for v in others):
+                self.roots[end] = main
+                self.ends[value] = end
+                self.readers[value] = readers
+                return
+        self._realise(value, main)
+        self.ends[value] = value
+
     def _place_anchor(self, value: Value) -> None:
         parts = [u for u in value.users if u.op == "part"]
         if parts:
-            self.readers[value] = {parts[0]}
-            self.reads[parts[0]] = _inputs(value)
+            end = self.ends[parts[0]]
+            self.readers[value] = {end}
+            self.reads[end] = _inputs(value) | (self.reads[end] - set(parts) - {value})
             return
         readers, aligned, _ = self._users(value)
         if not value.visible and aligned and len(readers) == 1 and not self.eager:
@@ -176,7 +198,7 @@ class _Cut:
             else:
                 kernel = ANCHORS[anchor.op].lower(anchor, self.context)
                 if anchor.users and anchor.users[0].op == "part":
-                    kernel.outputs = [v if v in self.roots else None for v in kernel.results]
+                    kernel.outputs = [self.ends.get(v) for v in kernel.results]
                 else:
                     kernel.outputs = [value]
                 value.order = kernel.order
@@ -186,11 +208,16 @@ class _Cut:
         return kernels
 
     def _order(self, value: Value) -> tuple[int, ...] | None:
-        """The physical order of a map: that of the first operand of its shape that is not row-major."""
-        for x in frontier(value, self.roots.keys()):
-            if x.value.order is not None and x.whole and x.shape == value.shape:
-                return x.value.order
-        return None
+        """The physical order of a map: that of the first operand of its shape that is not row-major.
+
+        Without an operand of its shape it is that of one whose windows it sees, or the other way round.
+        """
+        operands = [x for x in frontier(value, self.roots.keys()) if x.whole]
+        alike = [x for x in operands if x.shape == value.shape]
+        if not alike:
+            rank, lead = len(value.shape), value.shape[:2]
+            alike = [x for x in operands if len(x.shape) == rank and x.shape[:2] == lead]
+        return next((x.value.order for x in alike if x.value.order is not None), None)
 
 
 def _inputs(value: Value) -> set[Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,15 @@ from hypothesis import strategies as st
 
 import tensorgl as tg
 from tensorgl import primitives as p
-from tensorgl.backends import backend_of
+from tensorgl.backends import backend_of, install
+from tensorgl.backends.glsl import GlslBackend
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.lowering.conv import choose, tile
 from tensorgl.backends.glsl.lowering.conv_shapes import Geometry, geometry
 from tensorgl.dispatch import call2
 from tensorgl.primitives.contraction import conv_size
+from tests.backends.glsl.test_validation import DIALECTS
+from tests.backends.glsl.validation import TextDevice, complaints
 from tests.gl import GL, use
 
 FRAGMENT = Limits("fragment", "", "", True, 8, 16, 1 << 24, 16384, 1 << 14, 256)
@@ -155,6 +159,19 @@ CASES = [
 def test_each_way(gl_target: str, way: str, case: Shape) -> None:
     assert choose(case.geometry, "conv", use(gl_target).device.limits) == way
     check(case)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_texts_are_valid(dialect: str, tmp_path: Path) -> None:
+    device = TextDevice(DIALECTS[dialect])
+    before = install(GL, GlslBackend(device))
+    try:
+        for group in WAYS.values():
+            for case in group:
+                results(case, "gl", tg.float32)
+    finally:
+        install(GL, before)
+    assert complaints(set(device.sources), device.limits.target, tmp_path) == ""
 
 
 @pytest.mark.usefixtures("gl_target")

@@ -40,7 +40,7 @@ from tensorgl.backends.glsl.ir import Kernel, Operand, Value
 from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dtypes import dtype
 
-__all__ = ["ANCHORS", "NUMBERS", "REWRITES", "TABLES", "Anchor", "Context", "anchor", "rewrite"]
+__all__ = ["ANCHORS", "NUMBERS", "READS", "REWRITES", "TABLES", "Anchor", "Context", "anchor", "rewrite"]
 
 
 class Context:
@@ -143,6 +143,8 @@ class Anchor:
 
 
 ANCHORS: dict[str, Anchor] = {}
+READS: dict[str, Callable[[Value], int]] = {}
+"""How many elements of each operand a map reads for one of its own, where that is more than one."""
 REWRITES: dict[str, Callable[[Value, Context], Value]] = {}
 
 NUMBERS: dict[str, Callable[..., tuple[int, ...]]] = {}
@@ -173,7 +175,7 @@ def rewrite(*names: str) -> Any:
     return register
 
 
-FAMILIES = ("elementwise", "movement", "random", "gathering", "movement", "sorting", "scattering", "reduction", "scan")
+FAMILIES = ("elementwise", "pooling", "movement", "random", "gathering", "movement", "sorting", "scattering", "reduction", "scan")
 """The modules of this package; importing one registers its lowerings."""
 
 

@@ -25,6 +25,7 @@ from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.conv_shapes import (
     Defines,
     Geometry,
+    Packing,
     adjoint_packing,
     axes,
     forward_packing,
@@ -155,34 +156,40 @@ def conv(value: Value, context: Context) -> Value:
     way = choose(at, value.op, context.limits)
     if way == "plain":
         return value
+    params = at, value.op
     if way == "depthwise":
         taps = w.permuted((*range(2, len(w.shape)), 1, 0))
         packed = context.step("copy", [taps], (), taps.shape, value.dtype)
-        operands = [x, packed.whole()]
-        return context.step("conv_depthwise", operands, (at, value.op), value.shape, value.dtype)
-    if way == "planes":
-        pack, params = planes_pack(at), at
-        texels = prod(at.taps) * at.channels * int(pack["COLUMNS"])
     else:
-        packing = adjoint_packing(at) if value.op == "conv_input" else forward_packing(at)
-        assert packing is not None
-        pack, params, texels = packing.pack, packing, packing.texels
-    packed = context.step("conv_pack", [w], pack, (4 * texels,), value.dtype)
+        pack = planes_pack(at) if way == "planes" else _packing(*params).pack
+        shape = (4 * prod(int(pack[n]) for n in _PACKED),)
+        packed = context.step("conv_pack", [w], (way, *params), shape, value.dtype)
     return context.step(f"conv_{way}", [x, packed.whole()], params, value.shape, value.dtype)
+
+
+_PACKED = "RZ", "RY", "RX", "TZ", "TY", "TX", "ROWS", "COLUMNS"
+"""The sizes of packed weights."""
+
+
+def _packing(at: Geometry, kind: str) -> Packing:
+    packing = adjoint_packing(at) if kind == "conv_input" else forward_packing(at)
+    assert packing is not None
+    return packing
 
 
 @anchor("conv_pack")
 def pack(value: Value, context: Context) -> Kernel:
     """Weights in the order in which they are read."""
-    (w,) = value.operands
-    return Kernel([value], [value], "conv.pack", value.params, {"w": w}, value.texels)
+    (w,), (way, at, kind) = value.operands, value.params
+    defines = planes_pack(at) if way == "planes" else _packing(at, kind).pack
+    return Kernel([value], [value], "conv.pack", defines, {"w": w}, value.texels)
 
 
 @anchor("conv_rows")
 def rows(value: Value, context: Context) -> Kernel:
     """A convolution by runs of texels, channels last."""
     x, w = value.operands
-    walk: Defines = value.params.walk
+    walk = _packing(*value.params).walk
     order = _last(len(value.shape))
     image = value.texels // value.shape[0]
     how = tile(value.shape[0], image, int(walk["GROUP_OUT"]), context.limits)
@@ -195,7 +202,7 @@ def rows(value: Value, context: Context) -> Kernel:
 @anchor("conv_planes")
 def planes(value: Value, context: Context) -> Kernel:
     """A convolution of few channels, in planes."""
-    at: Geometry = value.params
+    at, _ = value.params
     x, w = value.operands
     rank, grid = len(value.shape), _plane(at)
     defines = _planes_walk(at) | {"BLOCKS": -(-at.outputs // 8), "BLOCK": grid}
@@ -264,11 +271,11 @@ def conv_weight(value: Value, context: Context) -> Value:
     if way == "plain":
         return value
     made = _PARTS[way](at, context.limits)
+    params = way, at
     dtype = dtypes.float32 if value.dtype.category == dtypes.FLOAT else value.dtype
     shape = (4 * made.high * made.block,)
-    parts = context.step(f"conv_weight_{way}", value.operands, made, shape, dtype)
-    places = made.places | axes(K=at.taps) | {"C": at.inner, "O": at.outputs}
-    return context.step("conv_weight_sum", [parts.whole()], places, value.shape, value.dtype)
+    parts = context.step(f"conv_weight_{way}", value.operands, params, shape, dtype)
+    return context.step("conv_weight_sum", [parts.whole()], params, value.shape, value.dtype)
 
 
 def _splits(at: Geometry, grid: int, limits: Limits) -> tuple[int, int]:
@@ -286,8 +293,7 @@ def _block(high: int, grid: int, limits: Limits) -> int:
 
 
 def _rows_parts(at: Geometry, limits: Limits) -> Parts:
-    packing = forward_packing(at)
-    assert packing is not None
+    packing = _packing(at, "conv_weight")
     row, walk = packing.row, packing.walk
     paired = limits.draw_buffers >= 8 and (at.groups == 1 or int(walk["GROUP_OUT"]) % 2 == 0)
     step = 2 if paired else 1
@@ -330,21 +336,23 @@ _PARTS = {"rows": _rows_parts, "planes": _planes_parts, "depthwise": _depthwise_
 def parts(value: Value, context: Context) -> Kernel:
     """Sums over parts of the rows of the batch."""
     g, x = value.operands
-    made: Parts = value.params
+    way, at = value.params
+    made = _PARTS[way](at, context.limits)
     orders = [_last(len(g.shape))] * 2
-    if value.op == "conv_weight_planes":
+    if way == "planes":
         orders = [_planar(len(g.shape)), tuple(range(len(g.shape)))]
     arranged = [_arranged(v, o, context) for v, o in zip((g, x), orders, strict=True)]
     inputs = dict(zip("gx", arranged, strict=True))
-    template = value.op.replace("weight_", "weight.")
+    template = f"conv_weight.{way}"
     return Kernel([value], [value], template, made.walk, inputs, made.block, made.high)
 
 
 @anchor("conv_weight_sum")
 def total(value: Value, context: Context) -> Kernel:
     """The sum of the parts, in the weight's order."""
-    (part,) = value.operands
-    defines = value.params | {"SIZE": value.size}
+    (part,), (way, at) = value.operands, value.params
+    defines = _PARTS[way](at, context.limits).places | axes(K=at.taps)
+    defines |= {"C": at.inner, "O": at.outputs, "SIZE": value.size}
     return Kernel([value], [value], "conv_weight.sum", defines, {"part": part}, value.texels)
 
 

@@ -16,7 +16,6 @@ In conv.planes every channel is a plane, as memory has it anyway where channels 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -125,14 +124,13 @@ class Row(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """What conv.rows (`walk`) and conv.pack (`pack`) are told; the sizes of the packed weights."""
+    """What conv.rows (`walk`) and conv.pack (`pack`) are told."""
 
     walk: Defines
     pack: Defines
     row: Row
     columns: int  # texels of the result of pixels that are computed as one
     taps: int  # runs of a phase
-    texels: int  # of the packed weights
 
 
 def forward_packing(at: Geometry) -> Packing | None:
@@ -242,10 +240,7 @@ def _packing(at: Geometry, row: Row, *, adjoint: bool) -> Packing:
             else {f"{n}_START": 0, f"{n}_TAP": 1}
         )
     pack |= {"ROWS": 4 * row.run, "COLUMNS": columns}
-    taps = windows[0] * windows[1] * row.taps
-    return Packing(
-        walk, pack, row, columns, taps, prod(phases[:2]) * row.phases * taps * 4 * row.run * columns
-    )
+    return Packing(walk, pack, row, columns, windows[0] * windows[1] * row.taps)
 
 
 def planes_walk(at: Geometry) -> Defines | None:

@@ -101,9 +101,15 @@ def _expanded(x: Operand, sizes: tuple[int, ...]) -> tuple[int, ...]:
 @rewrite("matmul")
 def matmul(value: Value, context: Context) -> Value:
     """Divide a product into steps; one that is made by the plain kernel stays what it is."""
-    a, b, batch = operands(value)
+    if not value.size:
+        return value
     floats = value.dtype.category == dtypes.FLOAT
-    if not a.shape[-1] and value.size:
+    wide = dtypes.float32 if floats else dtypes.int32
+    if value.dtype.itemsize < wide.itemsize:
+        sums = context.step("matmul", value.operands, (), value.shape, wide)
+        return context.step("cast", [sums.whole()], (value.dtype,), value.shape, value.dtype)
+    a, b, batch = operands(value)
+    if not a.shape[-1]:
         zero = Number(-1, floats, 0)
         return context.step("full", [zero], (), value.shape, value.dtype)
     if len(batch) > 3:
@@ -116,7 +122,7 @@ def matmul(value: Value, context: Context) -> Value:
         )
     p = problem(a, b, batch, floats)
     c = choose(p, context.limits)
-    if c.kernel == PLAIN or not value.size:
+    if c.kernel == PLAIN:
         return value
     pair = [
         _rows_at_texels(x, context) if copy else x for x, copy in zip((a, b), c.pad, strict=True)
@@ -141,7 +147,7 @@ def _copied(x: Operand, value: Value, context: Context) -> Operand:
     """A copy with all of the result's batch."""
     shape = (*value.shape[:-2], *x.shape[-2:])
     strides = (*_expanded(x, value.shape[:-2]), *x.layout.strides[-2:])
-    return context.step("copy", [x.through(shape, strides)], (), shape, value.dtype).whole()
+    return context.step("copy", [x.through(shape, strides)], (), shape, x.value.dtype).whole()
 
 
 def _rows_at_texels(x: Operand, context: Context) -> Operand:

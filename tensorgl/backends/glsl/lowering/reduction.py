@@ -360,16 +360,22 @@ def ratio(value: Value, context: Context) -> Value:
         return value
     if a.sizes != b.sizes or prod(a.sizes) > LITTLE or sums[0].size != value.size:
         return value
-    return Value("ratio", [v.operands[0] for v in sums], a, value.shape, value.dtype)
+    total = sums[1]
+    parts = [(value.shape, value.dtype), (total.shape, total.dtype)]
+    both = context.step("ratio", [v.operands[0] for v in sums], a, (), value.dtype, parts)
+    quotient, divisor = context.parts(both)
+    context.instead(total, divisor)
+    return quotient
 
 
 @anchor("ratio", inline=(0, 1))
 def quotient(value: Value, context: Context) -> Kernel:
-    """Both sums and their quotient."""
+    """Both sums, the quotient and what it was divided by."""
     inputs = dict(zip("ab", value.operands, strict=True))
-    return Kernel(
-        [value], [value], "reduce.ratio", value.params.defines(), inputs, grid=value.texels
-    )
+    results = context.parts(value)
+    defines = value.params.defines()
+    defines["TOTAL"] = "" if _is_float(results[1].dtype) else "to_int"
+    return Kernel(results, [], "reduce.ratio", defines, inputs, grid=results[0].texels)
 
 
 @anchor("sum_exp", inline=(0,))

@@ -101,9 +101,7 @@ def scanned(value: Value, context: Context) -> Kernel:
 def place(value: Value, context: Context) -> Value:
     """Where the running maximum of the elements' keys was last seen: a running maximum of places."""
     (dim,), x, d = value.params, value.operands[0], value.dtype
-    if not value.size:
-        return value
-    if x.shape[dim] == 1:
+    if not value.size or x.shape[dim] == 1:
         return context.step("full", [Number(-1, False, 0)], (), value.shape, d)
     sign = "" if value.op == "cumargmax" else "~"
     key = context.step("order_key", [x], (sign,), x.shape, dtypes.int64).whole()

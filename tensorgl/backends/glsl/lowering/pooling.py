@@ -1,0 +1,339 @@
+"""Pooling: windows over the last dims, as maps.
+
+An element of a result is computed from the few elements of its window, or of the windows that have it
+inside, so that an elementwise op before or after is part of the same kernel, and so are a maximum and its
+tap. Small windows are written out; large ones are loops. Where memory holds the channels last, four
+channels are one load.
+
+What lies in the padding is never read: its coordinate is moved inside, and its value masked. Masks
+are -1 or 0, in an int where all four lanes agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+
+from tensorgl import dtypes
+from tensorgl.backends.glsl.access import LANES, Index
+from tensorgl.backends.glsl.codegen import Emitter, map_op
+from tensorgl.backends.glsl.ir import Operand, Value, vec
+from tensorgl.backends.glsl.layout import dense_strides
+from tensorgl.backends.glsl.lowering import READS, Context, rewrite
+
+UNROLLED = 16
+"""Elements of a window that are written out one by one; more are loops."""
+
+Shape = tuple[int, ...]
+Tap = Any
+"""The number of an element along one dim of a window: an int, or the name of a loop's variable."""
+
+
+class _Dim(NamedTuple):
+    """How windows lie along one dim: window w has its tap k at w * stride + k * dilation - low."""
+
+    size: int
+    windows: int
+    kernel: int
+    stride: int
+    low: int
+    dilation: int
+
+    @property
+    def covering(self) -> int:
+        """How many windows may have an element inside."""
+        return self.dilation * (self.kernel - 1) // self.stride + 1
+
+
+def _dims(size: Shape, windows: Shape, params: tuple[Any, ...]) -> list[_Dim]:
+    kernel, stride, padding, dilation = params
+    lows = [low for low, _ in padding]
+    return [_Dim(*d) for d in zip(size, windows, kernel, stride, lows, dilation, strict=True)]
+
+
+def _forward(value: Value) -> list[_Dim]:
+    """The dims of an op whose elements are windows."""
+    n = len(value.params[0])
+    return _dims(value.operands[0].shape[-n:], value.shape[-n:], value.params)
+
+
+def _backward(value: Value) -> list[_Dim]:
+    """The dims of an op whose elements lie in windows."""
+    n = len(value.params[0])
+    return _dims(value.shape[-n:], value.operands[0].shape[-n:], value.params[1:])
+
+
+class _Place(NamedTuple):
+    """Where four lanes are in a result.
+
+    Attributes:
+        kind: the GLSL type of the coordinates: int where the lanes agree.
+        digits: the coordinate of each dim. That of the dim `texels` counts groups of four.
+        texels: the dim along which the lanes are neighbours; None if the coordinates say it all.
+        order: the physical order in which the result is walked.
+    """
+
+    kind: str
+    digits: list[str]
+    texels: int | None
+    order: Shape | None
+
+
+def _place(e: Emitter, index: Index, shape: Shape, n: int) -> _Place:
+    """The coordinates of an index, where windows slide over the last `n` dims."""
+    order = index.order
+    dims = order or tuple(range(len(shape)))
+    sizes = [shape[d] for d in dims]
+    last = max((k for k, size in enumerate(sizes) if size > 1), default=0)
+    inner = dims[last]
+    if index.form == "texel" and inner < len(shape) - n and shape[inner] % 4 == 0:
+        sizes[last] //= 4
+        digits = e.digits(Index("scalar", index.expr, tuple(sizes), order))
+        return _Place("int", digits, inner, order)
+    index = e.element(Index(index.form, index.expr, tuple(sizes), order))
+    return _Place("int" if index.form == "scalar" else "ivec4", e.digits(index), None, order)
+
+
+def _load(e: Emitter, x: Operand, place: _Place, window: list[str]) -> str:
+    """An operand at the coordinates of a place, but for the last dims at those of a window."""
+    shape = x.shape
+    order = x.value.order if x.whole and e.is_realised(x.value) else place.order
+    dims = order or tuple(range(len(shape)))
+    sizes = tuple(shape[d] for d in dims)
+    steps = dict(zip(dims, dense_strides(sizes), strict=True))
+    digits = [*place.digits[: len(shape) - len(window)], *window]
+    form = "scalar" if place.kind == "int" else "lanes"
+    inner = place.texels
+    if inner is not None:
+        if steps[inner] == 1 and shape[inner] % 4 == 0:
+            form = "texel"
+            steps = {d: 1 if d == inner else s // 4 for d, s in steps.items()}
+        else:
+            form = "lanes"
+            digits[inner] = f"(4 * {digits[inner]} + {LANES})"
+    terms = [
+        digits[d] if steps[d] == 1 else f"{digits[d]} * {steps[d]}"
+        for d in dims
+        if shape[d] > 1 and digits[d] not in ("0", "ivec4(0)")
+    ]
+    total = " + ".join(terms) or "0"
+    total = e.let("ivec4", f"ivec4({total})") if form == "lanes" else e.let("int", total)
+    return e.load(x, Index(form, total, sizes, order))
+
+
+def _each(e: Emitter, counts: list[int], body: Callable[[tuple[Tap, ...]], None]) -> None:
+    """Call `body` for every combination of numbers below the counts, or once inside of loops."""
+    if prod(counts) <= UNROLLED:
+        for taps in product(*map(range, counts)):
+            body(taps)
+        return
+
+    def nest(taps: tuple[Tap, ...]) -> None:
+        if len(taps) == len(counts):
+            body(taps)
+            return
+        with e.loop(counts[len(taps)]) as k:
+            nest((*taps, k))
+
+    nest(())
+
+
+def _span(tap: Tap, count: int) -> tuple[int, int]:
+    """The least and the greatest number that a tap may be."""
+    return (tap, tap) if isinstance(tap, int) else (0, count - 1)
+
+
+def _inside(e: Emitter, kind: str, x: str, low: int, high: int, size: int) -> tuple[str, str]:
+    """A coordinate that may be from `low` to `high`, moved to within `size`, and the mask of its being so."""
+    x = e.let(kind, x)
+    if low >= 0 and high < size:
+        return x, ""
+    mask = f"~({x} >> 31) & (({x} - {size}) >> 31)"
+    return e.let(kind, f"clamp({x}, 0, {size - 1})"), e.let(kind, mask)
+
+
+def _seen(e: Emitter, kind: str, w: str, d: _Dim, tap: Tap) -> tuple[str, str]:
+    """The coordinate that a window has at a tap, moved inside, and the mask of its being there."""
+    first, last = (k * d.dilation - d.low for k in _span(tap, d.kernel))
+    shift = str(first) if first == last else f"{tap} * {d.dilation} - {d.low}"
+    low, high = first, (d.windows - 1) * d.stride + last
+    return _inside(e, kind, f"{w} * {d.stride} + {shift}", low, high, d.size)
+
+
+def _masked(v: str, kind: str, masks: list[str]) -> str:
+    """`v` where all masks are -1, else 0."""
+    found = " & ".join(f"({m})" for m in masks if m)
+    if not found:
+        return v
+    return f"intBitsToFloat(floatBitsToInt({v}) & {found})" if kind == "vec4" else f"{v} & {found}"
+
+
+def _taps(
+    e: Emitter, value: Value, index: Index, note: Callable[[tuple[Tap, ...], str, str], None]
+) -> None:
+    """Call `note` for each tap of a window with its value, and its mask where it may lie in the padding."""
+    dims = _forward(value)
+    place = _place(e, index, value.shape, len(dims))
+    windows = place.digits[-len(dims) :]
+
+    def body(taps: tuple[Tap, ...]) -> None:
+        seen = [_seen(e, place.kind, w, d, k) for w, d, k in zip(windows, dims, taps, strict=True)]
+        v = _load(e, value.operands[0], place, [x for x, _ in seen])
+        note(taps, v, " & ".join(f"({m})" for _, m in seen if m))
+
+    _each(e, [d.kernel for d in dims], body)
+
+
+@map_op("pool_max")
+def pool_max(e: Emitter, value: Value, index: Index) -> str:
+    """The greatest, or NaN if there is one."""
+    kind = vec(value.dtype)
+    least = "int(0xff800000u)" if kind == "vec4" else "int(0x80000000u)"
+    best = e.variable(
+        kind, f"intBitsToFloat(ivec4({least}))" if kind == "vec4" else f"ivec4({least})"
+    )
+
+    def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
+        if mask:
+            bits = f"floatBitsToInt({v})" if kind == "vec4" else v
+            v = f"({bits} & {mask}) | (ivec4({least}) & ~({mask}))"
+            v = f"intBitsToFloat({v})" if kind == "vec4" else v
+        e.lines.append(f"{best} = op_maximum({best}, {v});")
+
+    _taps(e, value, index, note)
+    return best
+
+
+@map_op("pool_argmax")
+def pool_argmax(e: Emitter, value: Value, index: Index) -> str:
+    """The number of the first maximum, or of the last NaN, by integers in the order of the floats."""
+    number = e.variable("ivec4", "ivec4(-1)")  # until a tap is inside
+    best = e.variable("ivec4", "ivec4(int(0x80000000u))")
+    strides = dense_strides(value.params[0])
+    floats = vec(value.operands[0].value.dtype) == "vec4"
+
+    def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
+        key = e.let("ivec4", f"pool_key({v})") if floats else v
+        wins = f"pool_wins{'_float' * floats}({key}, {best}, {number})"
+        wins = e.variable("ivec4", f"{wins} & {mask}" if mask else wins)
+        place = " + ".join(f"{k} * {s}" for k, s in zip(taps, strides, strict=True))
+        e.lines.append(f"{number} = ({number} & ~{wins}) | (({place}) & {wins});")
+        e.lines.append(f"{best} = ({best} & ~{wins}) | ({key} & {wins});")
+
+    _taps(e, value, index, note)
+    return f"max({number}, 0)"
+
+
+@map_op("pool_sum")
+def pool_sum(e: Emitter, value: Value, index: Index) -> str:
+    """Row by row."""
+    kind = vec(value.dtype)
+    total = e.variable(kind, f"{kind}(0)")
+
+    def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
+        e.lines.append(f"{total} += {_masked(v, kind, [mask])};")
+
+    _taps(e, value, index, note)
+    return total
+
+
+@map_op("pool_take")
+def pool_take(e: Emitter, value: Value, index: Index) -> str:
+    """Each window's element at its tap; 0 if that lies in the padding."""
+    dims = _forward(value)
+    index = e.element(index if index.order is not None else index.reshaped(value.shape))
+    place = _place(e, index, value.shape, len(dims))
+    rest = e.operand(value, 1, index)
+    window: list[str] = []
+    masks: list[str] = []
+    for d, w in zip(reversed(dims), reversed(place.digits), strict=False):
+        k = e.remainder("ivec4", rest, d.kernel)
+        rest = e.quotient("ivec4", rest, d.kernel)
+        low = -d.low
+        high = (d.windows - 1) * d.stride + (d.kernel - 1) * d.dilation - d.low
+        x = f"{w} * {d.stride} + {k} * {d.dilation} - {d.low}"
+        # lanes past the end have any tap: they must stay inside too
+        x, mask = _inside(e, "ivec4", x, min(low, -1), high, d.size)
+        window.append(x)
+        masks.append(mask)
+    place = place._replace(kind="ivec4")
+    v = _load(e, value.operands[0], place, window[::-1])
+    return _masked(v, vec(value.dtype), masks)
+
+
+@map_op("pool_put", "pool_spread")
+def pool_put(e: Emitter, value: Value, index: Index) -> str:
+    """The gradients of the windows that have an element inside: all, or those that took it."""
+    dims = _backward(value)
+    place = _place(e, index, value.shape, len(dims))
+    kind = vec(value.dtype)
+    strides = dense_strides(value.params[1])
+    # window q is the last that begins at or before the element, `rest` after its beginning
+    starts: list[tuple[str, str]] = []
+    for d, x in zip(dims, place.digits[-len(dims) :], strict=True):
+        x = e.let(place.kind, f"{x} + {d.low}") if d.low else x
+        q = x if d.stride == 1 else e.quotient(place.kind, x, d.stride)
+        starts.append(
+            (q, f"{place.kind}(0)" if d.stride == 1 else e.remainder(place.kind, x, d.stride))
+        )
+    counts = [d.covering for d in dims]
+    total = e.variable(kind, f"{kind}(0)") if prod(counts) > 1 else ""
+    found: list[str] = []
+
+    def body(backs: tuple[Tap, ...]) -> None:
+        window: list[str] = []
+        masks: list[str] = []
+        number: list[str] = []
+        for d, (q, rest), back, s in zip(dims, starts, backs, strides, strict=True):
+            near, far = _span(back, d.covering)
+            low, high = d.low // d.stride - far, (d.size - 1 + d.low) // d.stride - near
+            w, mask = _inside(e, place.kind, f"{q} - {back}", low, high, d.windows)
+            k = e.let(place.kind, f"{rest} + {back} * {d.stride}")
+            if d.dilation > 1:
+                tap = e.quotient(place.kind, k, d.dilation)
+                masks.append(_equal(place.kind, f"{tap} * {d.dilation}", k))
+                k = tap
+            if far * d.stride + d.stride - 1 >= d.kernel * d.dilation:
+                masks.append(f"({k} - {d.kernel}) >> 31")
+            window.append(w)
+            masks.append(mask)
+            number.append(f"{k} * {s}")
+        if value.op == "pool_put":
+            taken = _load(e, value.operands[1], place, window)
+            masks.append(f"-ivec4(equal({taken}, ivec4({' + '.join(number)})))")
+        v = _masked(_load(e, value.operands[0], place, window), kind, masks)
+        if total:
+            e.lines.append(f"{total} += {v};")
+        else:
+            found.append(v)
+
+    _each(e, counts, body)
+    return total or found[0]
+
+
+def _equal(kind: str, a: str, b: str) -> str:
+    """The mask of two coordinates being equal; neither is far from zero."""
+    return f"~((({a}) - ({b})) | (({b}) - ({a}))) >> 31"
+
+
+@rewrite("pool_max", "pool_sum")
+def whole(value: Value, context: Context) -> Value:
+    """One large window that leaves nothing out is a reduction."""
+    dims = _forward(value)
+    alone = all(
+        d.windows == 1 and d.kernel == d.size and d.dilation == 1 and not d.low for d in dims
+    )
+    if not alone or value.dtype.category != dtypes.FLOAT or prod(value.params[0]) <= UNROLLED:
+        return value
+    first = len(value.shape) - len(dims)
+    name = "sum" if value.op == "pool_sum" else "amax"
+    reduced = (tuple(range(first, len(value.shape))), True)
+    return context.step(name, value.operands, reduced, value.shape, value.dtype)
+
+
+for _name in ("pool_max", "pool_argmax", "pool_sum"):
+    READS[_name] = lambda value: prod(value.params[0])
+for _name in ("pool_put", "pool_spread"):
+    READS[_name] = lambda value: prod(d.covering for d in _backward(value))
