@@ -71,6 +71,7 @@ def main() -> None:
         parser.error(
             f"{options.text}: expected more than {CONTEXT + 1} characters, given {len(text)}"
         )
+    tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     letters = sorted(set(text))
     number = {c: k for k, c in enumerate(letters)}

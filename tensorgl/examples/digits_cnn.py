@@ -37,12 +37,13 @@ def evaluate(model: nn.Module, loader: DataLoader) -> tuple[float, tg.Tensor]:
     confusion = tg.zeros(10, 10, dtype=tg.int64)
     with tg.no_grad():
         for images, labels in loader:
-            guesses = model(images).argmax(1)
+            labels = labels.to(tg.get_default_device())
+            guesses = model(images.to(labels.device)).argmax(1)
             confusion += tg.bincount(labels * 10 + guesses, minlength=100).reshape(10, 10)
     return (confusion.trace() / confusion.sum()).item(), confusion
 
 
-def plot(history: list[tuple[float, float]], confusion: tg.Tensor, out: Path) -> None:
+def plot(history: list[tuple[float, float]], counts: np.ndarray, out: Path) -> None:
     losses, accuracies = zip(*history, strict=True)
     figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
     left.plot(range(1, len(losses) + 1), losses, color="tab:blue")
@@ -53,8 +54,8 @@ def plot(history: list[tuple[float, float]], confusion: tg.Tensor, out: Path) ->
     right.set_ylabel("test accuracy, %", color="tab:orange")
     figure.savefig(out / "learning-curve.png")
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    axes.imshow(confusion.numpy() ** 0.5, cmap="Blues")
-    for (row, column), count in np.ndenumerate(confusion.numpy()):
+    axes.imshow(counts**0.5, cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
         color = "white" if row == column else "black"
         axes.text(column, row, count or "", ha="center", va="center", color=color)
     axes.set(xlabel="read as", ylabel="digit", xticks=range(10), yticks=range(10))
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     train, test = random_split(digits(), [0.8, 0.2])
     train_loader = DataLoader(train, batch_size=32, shuffle=True)
@@ -79,8 +81,9 @@ def main() -> None:
         model.train()
         total = 0.0
         for images, labels in tqdm(train_loader, desc=f"epoch {epoch:2}", leave=False):
+            labels = labels.to(tg.get_default_device())
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(images), labels)
+            loss = nn.functional.cross_entropy(model(images.to(labels.device)), labels)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(labels)
@@ -89,9 +92,8 @@ def main() -> None:
         history.append((total / len(train), accuracy))
         print(f"epoch {epoch:2}  loss {history[-1][0]:.4f}  test accuracy {100 * accuracy:.2f} %")
     print(f"trained on {len(train)} digits in {time.perf_counter() - start:.1f} s")
-    plot(history, evaluate(model, test_loader)[1], options.out)
-    print(f"learning curve: {options.out / 'learning-curve.png'}")
-    print(f"confusion matrix: {options.out / 'confusion-matrix.png'}")
+    plot(history, evaluate(model, test_loader)[1].cpu().numpy(), options.out)
+    print(f"pictures: {options.out / 'learning-curve.png'}, {options.out / 'confusion-matrix.png'}")
     print("Try next: tensorgl run tensorgl/examples/char_gpt.py, a GPT that learns a poem;")
     print("or change build() in tensorgl/examples/digits_cnn.py, and see what that does.")
 

@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     weights = start_weights()
     optimizer = tg.optim.Adam(weights, lr=1e-3)
@@ -84,8 +85,8 @@ def main() -> None:
             guess = network(own, line)
             error = (guess - truth).square().mean().item()
         print(f"new tasks, {steps:2} steps: error {error:.3f}")
-        axes.plot(line[0, :, 0].numpy(), guess[0, :, 0].numpy(), label=f"{steps} steps")
-    axes.plot(line[0, :, 0].numpy(), truth[0, :, 0].numpy(), "k--", label="truth")
+        axes.plot(line[0, :, 0].tolist(), guess[0, :, 0].tolist(), label=f"{steps} steps")
+    axes.plot(line[0, :, 0].tolist(), truth[0, :, 0].tolist(), "k--", label="truth")
     axes.legend()
     figure.savefig(options.out / "maml.png", dpi=120)
     print(f"picture: {options.out / 'maml.png'}")

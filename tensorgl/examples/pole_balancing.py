@@ -18,10 +18,7 @@ CARTS, LIMIT, DISCOUNT = 16, 200, 0.98
 
 
 class Carts:
-    """Carts with a pole, each pushed left or right every 20 ms until its pole falls.
-
-    The state is (CARTS, 4): place in m, speed, angle in rad, angular speed.
-    """
+    """Carts with poles, pushed every 20 ms; a state (CARTS, 4): place, speed, angle, its speed."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -49,12 +46,12 @@ def episode(policy: nn.Module, carts: Carts) -> tuple[tg.Tensor, tg.Tensor, np.n
     state, alive = carts.reset(), np.ones(CARTS, bool)
     states, pushes, standing = [], [], []
     while alive.any() and len(states) < LIMIT:
+        states.append(tg.tensor(state))
         with tg.no_grad():
-            chance = policy(tg.from_numpy(state)).squeeze(1).sigmoid()
-        states.append(tg.from_numpy(state))
+            chance = policy(states[-1]).squeeze(1).sigmoid()
         pushes.append(tg.bernoulli(chance))
         standing.append(alive)
-        state, stands = carts.step(pushes[-1].numpy() > 0)
+        state, stands = carts.step(pushes[-1].cpu().numpy() > 0)
         alive = alive & stands
     return tg.stack(states), tg.stack(pushes), np.stack(standing)
 
@@ -65,6 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     carts = Carts(seed=0)
     policy, value = (nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1)) for _ in range(2))
@@ -76,7 +74,7 @@ def main() -> None:
         for t in reversed(range(len(standing))):
             ahead = standing[t] * (1 + DISCOUNT * ahead)
             returns[t] = ahead
-        target, mask = tg.from_numpy(returns), tg.from_numpy(standing).float()
+        target, mask = tg.tensor(returns), tg.tensor(standing).float()
         expected = value(states).squeeze(2)
         advantage = (target - expected.detach()) * mask
         advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)

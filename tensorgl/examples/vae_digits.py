@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     data = digits()
     loader = DataLoader(data, batch_size=64, shuffle=True)
@@ -70,6 +71,7 @@ def main() -> None:
     for epoch in bar:
         total = [0.0, 0.0]
         for images, _ in loader:
+            images = images.to(tg.get_default_device())
             optimizer.zero_grad()
             pixels, divergence = losses(model, images)
             (pixels + divergence).backward()
@@ -84,8 +86,9 @@ def main() -> None:
         drawn = model.decoder(tg.randn(100, LATENT)).sigmoid()
     framed = F.pad(drawn, (1, 1, 1, 1), value=0.3).reshape(10, 10, 10, 10)
     grid = framed.permute(0, 2, 1, 3).reshape(100, 100)
+    large = grid.repeat_interleave(6, 0).repeat_interleave(6, 1)
     path = options.out / "vae-digits.png"
-    plt.imsave(path, grid.repeat_interleave(6, 0).repeat_interleave(6, 1).numpy(), cmap="gray")
+    plt.imsave(path, large.cpu().numpy(), cmap="gray")
     print(f"a hundred new digits: {path}")
 
 

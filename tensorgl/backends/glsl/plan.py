@@ -114,7 +114,8 @@ class _Maker:
         self.leaves = len(shot.leaves)
         self.constants: list[tuple[int, int]] = []
         kernels = place(schedule(shot, context), self.limits)
-        realised = {v for k in kernels for v in k.outputs if v is not None} | set(shot.leaves)
+        stored = {v for k in kernels for v in k.outputs if v is not None}
+        realised = stored | {_home(v) for v in stored} | set(shot.leaves)
         for v in realised:
             if v.leaf is None:
                 v.width = bucket(_home(v).texels, self.limits.rows)[1]

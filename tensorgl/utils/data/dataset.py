@@ -172,6 +172,6 @@ def random_split(
         raise ValueError(
             f"Sum of input lengths does not equal the length of the input dataset: {sum(counts)} and {n}"
         )
-    order = randperm(n, generator=generator).tolist()
+    order = randperm(n, generator=generator, device="cpu").tolist()
     ends = list(accumulate(counts))
     return [Subset(dataset, order[e - c : e]) for e, c in zip(ends, counts, strict=True)]

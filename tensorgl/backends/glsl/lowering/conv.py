@@ -18,13 +18,16 @@ from math import gcd, prod
 from typing import NamedTuple
 
 from tensorgl import dtypes
+from tensorgl.backends.glsl.access import Index
+from tensorgl.backends.glsl.codegen import Emitter, map_op
 from tensorgl.backends.glsl.device import Limits
-from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
+from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, vec
 from tensorgl.backends.glsl.layout import dense_strides, layout
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.conv_shapes import (
     Defines,
     Geometry,
+    Pack,
     Packing,
     adjoint_packing,
     axes,
@@ -161,14 +164,13 @@ def conv(value: Value, context: Context) -> Value:
         taps = w.permuted((*range(2, len(w.shape)), 1, 0))
         packed = context.step("copy", [taps], (), taps.shape, value.dtype)
     else:
-        pack = planes_pack(at) if way == "planes" else _packing(*params).pack
-        shape = (4 * prod(int(pack[n]) for n in _PACKED),)
-        packed = context.step("conv_pack", [w], (way, *params), shape, value.dtype)
+        pack = _pack(way, *params)
+        packed = context.step("conv_pack", [w], pack, (prod(pack.sizes),), value.dtype)
     return context.step(f"conv_{way}", [x, packed.whole()], params, value.shape, value.dtype)
 
 
-_PACKED = "RZ", "RY", "RX", "TZ", "TY", "TX", "ROWS", "COLUMNS"
-"""The sizes of packed weights."""
+def _pack(way: str, at: Geometry, kind: str) -> Pack:
+    return planes_pack(at) if way == "planes" else _packing(at, kind).pack
 
 
 def _packing(at: Geometry, kind: str) -> Packing:
@@ -179,10 +181,51 @@ def _packing(at: Geometry, kind: str) -> Packing:
 
 @anchor("conv_pack")
 def pack(value: Value, context: Context) -> Kernel:
-    """Weights in the order in which they are read."""
-    (w,), (way, at, kind) = value.operands, value.params
-    defines = planes_pack(at) if way == "planes" else _packing(at, kind).pack
-    return Kernel([value], [value], "conv.pack", defines, {"w": w}, value.texels)
+    """Weights in the order in which they are read, always in memory; those of one size are one launch."""
+    return Kernel([], [value], grid=value.texels)
+
+
+@map_op("conv_pack")
+def weights(e: Emitter, value: Value, index: Index) -> str:
+    """Four packed weights: zeros where a pixel has no tap."""
+    pack: Pack = value.params
+    (w,) = value.operands
+    *phases, z, y, x, row, column = e.digits(index.reshaped(pack.sizes))
+    steps = [
+        f"{s} + {t} * {n} + {p}"
+        for s, t, n, p in zip(pack.start, pack.tap, (z, y, x), phases, strict=True)
+    ]
+    if pack.blocks:
+        block, place = e.quotient("ivec4", column, 8), e.remainder("ivec4", column, 8)
+        o, c = e.let("ivec4", f"{place} * {pack.blocks} + {block}"), row
+        inside = [f"ivec4(lessThan({o}, ivec4({w.shape[0]})))"]
+    else:
+        source = e.let("ivec4", f"{row} + {4 * pack.source - pack.front}")
+        pixel, i = (
+            e.quotient("ivec4", source, pack.source),
+            e.remainder("ivec4", source, pack.source),
+        )
+        fold, j = (
+            e.quotient("ivec4", column, pack.result),
+            e.remainder("ivec4", column, pack.result),
+        )
+        steps[2] += f" + {pack.fold} * {fold} + {pack.pixel} * ({pixel} - 4)"
+        inside = [f"ivec4(greaterThan({pixel}, ivec4(3)))"]
+        o, c = j, i
+        if pack.adjoint:
+            o = e.let("ivec4", f"{e.quotient('ivec4', j, w.shape[1])} * {pack.source} + {i}")
+            c = e.remainder("ivec4", j, w.shape[1])
+    place = f"{o} * {w.shape[1]} + {c}"
+    for k, step in zip(pack.taps, steps, strict=True):
+        tap = e.let("ivec4", step)
+        inside.append(f"ivec4(lessThan(uvec4({tap}), uvec4({k})))")  # negative ones are large
+        place = f"({place}) * {k} + {tap}"
+    found = e.let("ivec4", " * ".join(inside))
+    shape = (*w.shape[:2], *pack.taps)
+    lanes = Index("lanes", e.let("ivec4", f"({place}) * {found}"), shape)
+    kind = vec(value.dtype)
+    loaded = e.load(w, lanes.reshaped(w.shape))
+    return f"mix(vec4(0), {loaded}, bvec4({found}))" if kind == "vec4" else f"{loaded} * {found}"
 
 
 @anchor("conv_rows")

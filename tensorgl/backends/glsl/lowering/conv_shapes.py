@@ -16,11 +16,13 @@ In conv.planes every channel is a plane, as memory has it anyway where channels 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 __all__ = [
     "Defines",
     "Geometry",
+    "Pack",
     "Packing",
     "adjoint_packing",
     "axes",
@@ -123,11 +125,41 @@ class Row(NamedTuple):
     k_tap: int = 0
 
 
+class Pack(NamedTuple):
+    """Weights in the order in which conv.rows or conv.planes reads them.
+
+    An element is a phase, a tap of each dim, a row, which is an element of a run of the source, and a
+    column, which is a channel of one of the pixels that are computed as one.
+
+    Attributes:
+        sizes: phases by z, y and x, taps, rows, columns.
+        taps: of the weight.
+        start, tap: the tap of the weight is start + tap * the place among `sizes` + the phase; along x, too,
+        fold, pixel: times the place in the fold, and the place of the source's pixel in the run.
+        source, result: channels of a pixel of the source in a group, and of one of the result in all.
+        front: elements of a run before its first pixel.
+        adjoint: whether the weight's outputs are the source's channels.
+        blocks: for planes: column k is channel k % 8 * blocks + k / 8, and a row is a channel; else 0.
+    """
+
+    sizes: tuple[int, ...]
+    taps: Triple
+    start: Triple = ZEROS
+    tap: Triple = ONES
+    fold: int = 0
+    pixel: int = 0
+    source: int = 1
+    result: int = 1
+    front: int = 0
+    adjoint: bool = False
+    blocks: int = 0
+
+
 class Packing(NamedTuple):
-    """What conv.rows (`walk`) and conv.pack (`pack`) are told."""
+    """What conv.rows is told (`walk`), and the weights that it reads."""
 
     walk: Defines
-    pack: Defines
+    pack: Pack
     row: Row
     columns: int  # texels of the result of pixels that are computed as one
     taps: int  # runs of a phase
@@ -176,22 +208,17 @@ def _adjoint_row(at: Geometry) -> Row | None:
         else:
             row = Row(taps * n, n, back * n, k_pixel=-s)
         return row._replace(ahead=p, phases=s, k_start=s * back)
+    if tapped or at.positions[2] * o % 4:
+        return None
     for fold in (n * s for n in FOLDS):
-        if (
-            tapped
-            or at.size[2] % fold
-            or fold * c % 4
-            or fold // s * o % 4
-            or at.positions[2] * o % 4
-        ):
-            continue
-        back = (
-            k - 1 - p
-        ) // s  # how many pixels before its own place a run begins; may be negative
-        front = -back * o % 4
-        run = _ceil(front + ((fold - 1 + p) // s + back + 1) * o, 4)
-        step, before = fold // s * o // 4, (back * o + front) // 4
-        return Row(run, step, before, fold, front, k_start=p + s * back, k_fold=1, k_pixel=-s)
+        if not (at.size[2] % fold or fold * c % 4 or fold // s * o % 4):
+            back = (
+                k - 1 - p
+            ) // s  # pixels from where a run begins to its own place, or less than 0
+            front = -back * o % 4
+            run = _ceil(front + ((fold - 1 + p) // s + back + 1) * o, 4)
+            step, before = fold // s * o // 4, (back * o + front) // 4
+            return Row(run, step, before, fold, front, k_start=p + s * back, k_fold=1, k_pixel=-s)
     return None
 
 
@@ -200,47 +227,37 @@ def _ceil(a: int, b: int) -> int:
 
 
 def _packing(at: Geometry, row: Row, *, adjoint: bool) -> Packing:
-    phases = at.stride if adjoint else ONES
-    windows = tuple(map(_ceil, at.taps, phases))
     if adjoint:
         result, source, to, of = at.size, at.positions, at.channels, at.outputs
-        back = tuple((t - 1) * d for t, d in zip(windows, at.dilation, strict=True))
-        walk = axes(S=ONES, A=at.before, P=back)
+        rz, ry, _ = at.stride
+        windows = _ceil(at.taps[0], rz), _ceil(at.taps[1], ry)
+        back = [(t - 1) * d for t, d in zip(windows, at.dilation, strict=False)]
+        walk = axes(S=ONES, A=(*at.before[:2], row.ahead), P=(*back, row.before))
+        start, tap = (rz * (windows[0] - 1), ry * (windows[1] - 1)), (-rz, -ry)
     else:
         result, source, to, of = at.positions, at.size, at.outputs, at.channels
-        walk = axes(S=at.stride, A=ZEROS, P=at.before)
+        rz, ry, windows = 1, 1, at.taps[:2]
+        walk = axes(S=at.stride, A=ZEROS, P=(*at.before[:2], row.before))
+        start, tap = (0, 0), (1, 1)
+    phases, runs = (rz, ry, row.phases), (*windows, row.taps)
     columns = row.fold * to // 4
-    shared = {**axes(K=at.taps, T=windows, R=phases), "TX": row.taps, "RX": row.phases}
-    walk |= {**axes(O=result, I=source, D=at.dilation), **shared}
-    walk |= {
-        "OX": result[2] // row.fold,
-        "IX": source[2] * of // 4,
-        "RUN": row.run,
-        "AX": row.ahead,
-    }
-    walk |= {"SX": row.step, "PX": row.before, "DX": row.apart, "TAPPED": int(row.group > 0)}
-    walk |= {
-        "GROUP_OUT": columns // at.groups,
-        "GROUP_IN": row.group,
-        "N": at.images,
-        "OT": columns,
-    }
-    pack = shared | {"ADJOINT": int(adjoint), "PLANES": 0, "C": at.inner}
-    pack |= {"IN": of // at.groups, "OUT": to, "FRONT": row.front}
-    pack |= {
-        "X_START": row.k_start,
-        "X_FOLD": row.k_fold,
-        "X_PIXEL": row.k_pixel,
-        "X_TAP": row.k_tap,
-    }
-    for n, t, s in zip("ZY", windows, phases, strict=False):
-        pack |= (
-            {f"{n}_START": s * (t - 1), f"{n}_TAP": -s}
-            if adjoint
-            else {f"{n}_START": 0, f"{n}_TAP": 1}
-        )
-    pack |= {"ROWS": 4 * row.run, "COLUMNS": columns}
-    return Packing(walk, pack, row, columns, windows[0] * windows[1] * row.taps)
+    walk |= axes(O=result, I=source, D=at.dilation, K=at.taps, T=runs, R=phases)
+    walk |= {"OX": result[2] // row.fold, "IX": source[2] * of // 4, "RUN": row.run}
+    walk |= {"SX": row.step, "DX": row.apart, "TAPPED": int(row.group > 0), "GROUP_IN": row.group}
+    walk |= {"GROUP_OUT": columns // at.groups, "N": at.images, "OT": columns}
+    pack = Pack(
+        sizes=(*phases, *runs, 4 * row.run, 4 * columns),
+        taps=at.taps,
+        start=(*start, row.k_start),
+        tap=(*tap, row.k_tap),
+        fold=row.k_fold,
+        pixel=row.k_pixel,
+        source=of // at.groups,
+        result=to,
+        front=row.front,
+        adjoint=adjoint,
+    )
+    return Packing(walk, pack, row, columns, prod(runs))
 
 
 def planes_walk(at: Geometry) -> Defines | None:
@@ -256,9 +273,7 @@ def planes_walk(at: Geometry) -> Defines | None:
     return walk | {"PX": (p + front) // 4, "FRONT": front, "RUN": _ceil(front + k + 3 * s, 4)}
 
 
-def planes_pack(at: Geometry) -> Defines:
-    """What conv.pack is told of weights for planes: 8 channels to an invocation of conv.planes."""
+def planes_pack(at: Geometry) -> Pack:
+    """The weights that conv.planes reads: 8 channels to an invocation."""
     blocks = _ceil(at.outputs, 8)
-    pack: Defines = {**axes(K=at.taps, T=at.taps, R=ONES), "ADJOINT": 0, "PLANES": blocks}
-    pack |= {"X_START": 0, "X_TAP": 1, "Y_START": 0, "Y_TAP": 1, "Z_START": 0, "Z_TAP": 1}
-    return pack | {"OUT": at.outputs, "C": at.channels, "ROWS": at.channels, "COLUMNS": 2 * blocks}
+    return Pack((*ONES, *at.taps, at.channels, 8 * blocks), at.taps, blocks=blocks)

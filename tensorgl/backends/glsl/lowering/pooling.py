@@ -69,14 +69,14 @@ class _Place(NamedTuple):
     """Where four lanes are in a result.
 
     Attributes:
-        kind: the GLSL type of the coordinates: int where the lanes agree.
         digits: the coordinate of each dim. That of the dim `texels` counts groups of four.
+        kinds: their GLSL types: int where the lanes agree, else ivec4.
         texels: the dim along which the lanes are neighbours; None if the coordinates say it all.
         order: the physical order in which the result is walked.
     """
 
-    kind: str
     digits: list[str]
+    kinds: list[str]
     texels: int | None
     order: Shape | None
 
@@ -88,12 +88,18 @@ def _place(e: Emitter, index: Index, shape: Shape, n: int) -> _Place:
     sizes = [shape[d] for d in dims]
     last = max((k for k, size in enumerate(sizes) if size > 1), default=0)
     inner = dims[last]
-    if index.form == "texel" and inner < len(shape) - n and shape[inner] % 4 == 0:
+    if index.form == "texel" and shape[inner] % 4 == 0:
         sizes[last] //= 4
         digits = e.digits(Index("scalar", index.expr, tuple(sizes), order))
-        return _Place("int", digits, inner, order)
+        kinds = ["int"] * len(shape)
+        if inner < len(shape) - n:
+            return _Place(digits, kinds, inner, order)
+        digits[inner] = e.let("ivec4", f"4 * {digits[inner]} + {LANES}")
+        kinds[inner] = "ivec4"
+        return _Place(digits, kinds, None, order)
     index = e.element(Index(index.form, index.expr, tuple(sizes), order))
-    return _Place("int" if index.form == "scalar" else "ivec4", e.digits(index), None, order)
+    kind = "int" if index.form == "scalar" else "ivec4"
+    return _Place(e.digits(index), [kind] * len(shape), None, order)
 
 
 def _load(e: Emitter, x: Operand, place: _Place, window: list[str]) -> str:
@@ -104,7 +110,7 @@ def _load(e: Emitter, x: Operand, place: _Place, window: list[str]) -> str:
     sizes = tuple(shape[d] for d in dims)
     steps = dict(zip(dims, dense_strides(sizes), strict=True))
     digits = [*place.digits[: len(shape) - len(window)], *window]
-    form = "scalar" if place.kind == "int" else "lanes"
+    form = "lanes" if "ivec4" in place.kinds else "scalar"
     inner = place.texels
     if inner is not None:
         if steps[inner] == 1 and shape[inner] % 4 == 0:
@@ -176,10 +182,10 @@ def _taps(
     """Call `note` for each tap of a window with its value, and its mask where it may lie in the padding."""
     dims = _forward(value)
     place = _place(e, index, value.shape, len(dims))
-    windows = place.digits[-len(dims) :]
+    windows = list(zip(place.kinds, place.digits, strict=True))[-len(dims) :]
 
     def body(taps: tuple[Tap, ...]) -> None:
-        seen = [_seen(e, place.kind, w, d, k) for w, d, k in zip(windows, dims, taps, strict=True)]
+        seen = [_seen(e, *at, d, k) for at, d, k in zip(windows, dims, taps, strict=True)]
         v = _load(e, value.operands[0], place, [x for x, _ in seen])
         note(taps, v, " & ".join(f"({m})" for _, m in seen if m))
 
@@ -258,8 +264,7 @@ def pool_take(e: Emitter, value: Value, index: Index) -> str:
         x, mask = _inside(e, "ivec4", x, min(low, -1), high, d.size)
         window.append(x)
         masks.append(mask)
-    place = place._replace(kind="ivec4")
-    v = _load(e, value.operands[0], place, window[::-1])
+    v = _load(e, value.operands[0], place._replace(kinds=["ivec4"]), window[::-1])
     return _masked(v, vec(value.dtype), masks)
 
 
@@ -268,32 +273,31 @@ def pool_put(e: Emitter, value: Value, index: Index) -> str:
     """The gradients of the windows that have an element inside: all, or those that took it."""
     dims = _backward(value)
     place = _place(e, index, value.shape, len(dims))
-    kind = vec(value.dtype)
     strides = dense_strides(value.params[1])
     # window q is the last that begins at or before the element, `rest` after its beginning
-    starts: list[tuple[str, str]] = []
-    for d, x in zip(dims, place.digits[-len(dims) :], strict=True):
-        x = e.let(place.kind, f"{x} + {d.low}") if d.low else x
-        q = x if d.stride == 1 else e.quotient(place.kind, x, d.stride)
-        starts.append(
-            (q, f"{place.kind}(0)" if d.stride == 1 else e.remainder(place.kind, x, d.stride))
-        )
+    starts: list[tuple[str, str, str]] = []
+    for d, kind, x in zip(dims, place.kinds[-len(dims) :], place.digits[-len(dims) :], strict=True):
+        x = e.let(kind, f"{x} + {d.low}") if d.low else x
+        q = x if d.stride == 1 else e.quotient(kind, x, d.stride)
+        rest = f"{kind}(0)" if d.stride == 1 else e.remainder(kind, x, d.stride)
+        starts.append((kind, q, rest))
     counts = [d.covering for d in dims]
-    total = e.variable(kind, f"{kind}(0)") if prod(counts) > 1 else ""
+    result = vec(value.dtype)
+    total = e.variable(result, f"{result}(0)") if prod(counts) > 1 else ""
     found: list[str] = []
 
     def body(backs: tuple[Tap, ...]) -> None:
         window: list[str] = []
         masks: list[str] = []
         number: list[str] = []
-        for d, (q, rest), back, s in zip(dims, starts, backs, strides, strict=True):
+        for d, (kind, q, rest), back, s in zip(dims, starts, backs, strides, strict=True):
             near, far = _span(back, d.covering)
             low, high = d.low // d.stride - far, (d.size - 1 + d.low) // d.stride - near
-            w, mask = _inside(e, place.kind, f"{q} - {back}", low, high, d.windows)
-            k = e.let(place.kind, f"{rest} + {back} * {d.stride}")
+            w, mask = _inside(e, kind, f"{q} - {back}", low, high, d.windows)
+            k = e.let(kind, f"{rest} + {back} * {d.stride}")
             if d.dilation > 1:
-                tap = e.quotient(place.kind, k, d.dilation)
-                masks.append(_equal(place.kind, f"{tap} * {d.dilation}", k))
+                tap = e.quotient(kind, k, d.dilation)
+                masks.append(_equal(kind, f"{tap} * {d.dilation}", k))
                 k = tap
             if far * d.stride + d.stride - 1 >= d.kernel * d.dilation:
                 masks.append(f"({k} - {d.kernel}) >> 31")
@@ -303,7 +307,7 @@ def pool_put(e: Emitter, value: Value, index: Index) -> str:
         if value.op == "pool_put":
             taken = _load(e, value.operands[1], place, window)
             masks.append(f"-ivec4(equal({taken}, ivec4({' + '.join(number)})))")
-        v = _masked(_load(e, value.operands[0], place, window), kind, masks)
+        v = _masked(_load(e, value.operands[0], place, window), result, masks)
         if total:
             e.lines.append(f"{total} += {v};")
         else:

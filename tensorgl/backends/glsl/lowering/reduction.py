@@ -11,10 +11,12 @@ softmax's maximum with its sum of exponentials.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import gcd, nan, prod
 
 from tensorgl import dtypes
+from tensorgl.backends.glsl.access import Index
+from tensorgl.backends.glsl.codegen import Emitter, map_op
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.dtypes import dtype
@@ -24,11 +26,11 @@ __all__ = ["COMBINE", "Fold", "arranged", "finish", "folded", "single"]
 INVOCATIONS = 4096
 """How many a launch should have: software rasterisers share out squares of 64 * 64."""
 SHORT = 64
-"""So many elements a result never take two stages for the sake of more invocations."""
+"""Up to so many elements a result take one stage, however few invocations that is."""
 LONG = 1024
-"""More elements a result take two stages, however many results there are."""
+"""More elements a result take another stage, however many invocations the first has."""
 LITTLE = 1 << 16
-"""Elements that are not worth a second launch, unless one result is of MANY."""
+"""Up to so many elements in all are not worth another launch, unless one result is of MANY."""
 MANY = 4096
 BLOCK = 16
 """About so many terms are added one after the other."""
@@ -47,7 +49,7 @@ class Fold:
     count: int
     inner: int
     parts: int = 1
-    source: tuple[Operand, tuple[int, ...]] | None = None
+    source: tuple[Operand, tuple[int, ...]] | None = field(default=None, compare=False)
     numbers: tuple[tuple[str, int | str], ...] = ()
 
     @property
@@ -170,6 +172,8 @@ def reduction(value: Value, context: Context) -> Value:
             return found
     operand, fold = arranged(x, dim)
     if fold.count == 0:
+        if value.op == "sum" and _is_float(d):
+            return context.step("sum_of_nothing", [], (), value.shape, d)
         return _full(int(value.op == "prod"), value.shape, d, context)
     if fold.count == 1:
         strides = tuple(s for k, s in enumerate(x.layout.strides) if keepdim or k not in dim)
@@ -179,6 +183,12 @@ def reduction(value: Value, context: Context) -> Value:
         [operand], fold, lambda xs, f: [Value(value.op, xs, f, f.shape, single(d))]
     )
     return Value(value.op, operands, fold, value.shape, d)
+
+
+@map_op("sum_of_nothing")
+def sum_of_nothing(e: Emitter, value: Value, index: Index) -> str:
+    """0, but not a constant: compilers think that 0 divided by anything is 0, and a mean is then NaN."""
+    return "vec4(min(GRID, 0))"
 
 
 COMBINE = {
@@ -306,9 +316,8 @@ def _exponentials(value: Value, context: Context) -> Value | None:
 
     The value that was amax(x) becomes a result of the same kernels, whoever reads it.
     """
-    dim, _ = value.params
-    x = value.operands[0]
-    if not (x.whole and x.value.op == "exp"):
+    dim, x = value.params[0], value.operands[0]
+    if not (x.whole and x.value.op == "exp" and x.value.dtype is dtypes.float32):
         return None
     difference = x.value.operands[0]
     if not (isinstance(difference, Operand) and difference.whole and difference.value.op == "sub"):

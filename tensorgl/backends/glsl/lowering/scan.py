@@ -12,7 +12,7 @@ from math import prod
 from tensorgl import dtypes
 from tensorgl.backends.glsl.access import Index
 from tensorgl.backends.glsl.codegen import Emitter, map_op
-from tensorgl.backends.glsl.ir import Kernel, Number, Value
+from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.reduction import COMBINE, finish, single
 
@@ -76,7 +76,7 @@ def scan(value: Value, context: Context) -> Value:
     return Value(value.op, [x, before.whole()], last, value.shape, d)
 
 
-@anchor(*_TOTAL, inline=(0,))
+@anchor(*_TOTAL)  # each element is read often: only what is cheap is computed again
 def scanned(value: Value, context: Context) -> Kernel:
     """A scan within blocks."""
     scan = value.params
@@ -92,9 +92,11 @@ def scanned(value: Value, context: Context) -> Kernel:
         "IDENTITY": f"out_vec({of_floats if is_float else of_integers})",
         "FINISH(v)": finish(value.dtype),
     }
-    inputs = dict(zip(("x", "before"), value.operands, strict=False))
-    template = "scan" if len(inputs) == 1 else "scan.blocks"
-    return Kernel([value], [value], template, defines, inputs, grid=value.texels)
+    inputs: dict[str, Operand] = {"x": value.operands[0]}
+    if len(value.operands) == 1:
+        return Kernel([value], [value], "scan", defines, inputs, grid=value.texels)
+    inputs["before"] = value.operands[1]
+    return Kernel([value], [value], "scan.blocks", defines, inputs, grid=value.texels)
 
 
 @rewrite("cumargmax", "cumargmin")
@@ -123,5 +125,6 @@ def order_key(e: Emitter, value: Value, index: Index) -> str:
 def place_where(e: Emitter, value: Value, index: Index) -> str:
     """The place along a dim where two operands are equal, else 0."""
     a, b = (e.operand(value, k, index) for k in range(2))
-    place = e.digits(index.reshaped(value.shape))[value.params[0]]
+    whole = index.reshaped(value.shape) if index.order is None else index
+    place = e.digits(whole)[value.params[0]]
     return f"ivec4({place}) * ivec4(equal({a}, {b}))"
