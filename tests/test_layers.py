@@ -14,11 +14,12 @@ ROOT = Path(tensorgl.__file__).parent
 
 # A module may import what stands above it, and what stands on its own line.
 LAYERS = [
-    {"errors", "version", "files", "layouts", "compiling", "autograd"},
+    {"errors", "version", "files", "layouts", "effects", "autograd"},
     {"dtypes"},
     {"avals"},
     {"primitives"},
     {"backends.base", "backends.cuda", "backends.cudnn", "backends.mps"},
+    {"backends.glsl"},
     {"backends.numpy", "backends.meta", "backends.opengl"},
     {"backends"},
     {"dispatch", "inplace", "return_types"},
@@ -43,7 +44,7 @@ LAYERS = [
         "accelerator",
         "cuda",
     },
-    {"datasets", "utils", "func"},
+    {"datasets", "utils", "func", "compiling", "profiler"},
     {""},  # the package itself
     {"as_torch", "cli", "__main__", "examples", "bench"},
 ]

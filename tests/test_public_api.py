@@ -31,6 +31,7 @@ PUBLIC = [
     "tensorgl.nn.utils.rnn",
     "tensorgl.optim",
     "tensorgl.optim.lr_scheduler",
+    "tensorgl.profiler",
     "tensorgl.utils.checkpoint",
     "tensorgl.utils.data",
 ]

@@ -52,12 +52,13 @@ class GPT(nn.Module):
         return self.head(self.norm(self.blocks(h)))
 
     @tg.no_grad()
-    def write(self, start: tg.Tensor, length: int, temperature: float) -> tg.Tensor:
-        text = start
+    def write(self, text: tg.Tensor, length: int, temperature: float) -> list[int]:
+        written = []
         for _ in range(length):
-            scores = self(text[None, -CONTEXT:])[0, -1] / temperature
-            text = tg.cat([text, tg.multinomial(F.softmax(scores, 0), 1)])
-        return text
+            scores = self(text[None])[0, -1] / temperature
+            text = tg.cat([text[1:], tg.multinomial(F.softmax(scores, 0), 1)])
+            written.append(text[-1].item())
+        return written
 
 
 def main() -> None:
@@ -68,9 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     text = options.text.read_text(encoding="utf-8")
     if len(text) <= CONTEXT + 1:
-        parser.error(
-            f"{options.text}: expected more than {CONTEXT + 1} characters, given {len(text)}"
-        )
+        parser.error(f"{options.text}: expected more than {CONTEXT + 1} characters: {len(text)}")
     tg.set_default_device(tg.accelerator.current_accelerator())  # None means the CPU
     tg.manual_seed(0)
     letters = sorted(set(text))
@@ -93,8 +92,8 @@ def main() -> None:
         bar.set_postfix(loss=f"{loss.item():.3f}")
         if step % 100 == 0:
             bar.write(f"step {step}: loss {loss.item():.3f}")
-    written = model.write(data[:8], options.length, temperature=0.7).tolist()
-    print("".join(letters[k] for k in written))
+    written = model.write(data[:CONTEXT], options.length, temperature=0.7)
+    print(text[:CONTEXT] + "".join(letters[k] for k in written))
 
 
 if __name__ == "__main__":

@@ -31,15 +31,15 @@ def build() -> nn.Module:
     )
 
 
+@tg.no_grad()
 def evaluate(model: nn.Module, loader: DataLoader) -> tuple[float, tg.Tensor]:
     """The accuracy, and how often each digit (row) was read as each (column)."""
     model.eval()
     confusion = tg.zeros(10, 10, dtype=tg.int64)
-    with tg.no_grad():
-        for images, labels in loader:
-            labels = labels.to(tg.get_default_device())
-            guesses = model(images.to(labels.device)).argmax(1)
-            confusion += tg.bincount(labels * 10 + guesses, minlength=100).reshape(10, 10)
+    for images, labels in loader:
+        guesses = model(images.to(confusion.device)).argmax(1)
+        pairs = labels.to(guesses.device) * 10 + guesses
+        confusion += pairs.bincount(minlength=100).reshape(10, 10)
     return (confusion.trace() / confusion.sum()).item(), confusion
 
 
@@ -47,17 +47,15 @@ def plot(history: list[tuple[float, float]], counts: np.ndarray, out: Path) -> N
     losses, accuracies = zip(*history, strict=True)
     figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
     left.plot(range(1, len(losses) + 1), losses, color="tab:blue")
-    left.set(xlabel="epoch", yscale="log")
-    left.set_ylabel("training loss", color="tab:blue")
+    left.set(xlabel="epoch", ylabel="training loss (blue)", yscale="log")
     right = left.twinx()
     right.plot(range(1, len(losses) + 1), [100 * a for a in accuracies], color="tab:orange")
-    right.set_ylabel("test accuracy, %", color="tab:orange")
+    right.set_ylabel("test accuracy, % (orange)")
     figure.savefig(out / "learning-curve.png")
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     axes.imshow(counts**0.5, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
-        color = "white" if row == column else "black"
-        axes.text(column, row, count or "", ha="center", va="center", color=color)
+        axes.text(column, row, count or "", ha="center", va="center", color="kw"[row == column])
     axes.set(xlabel="read as", ylabel="digit", xticks=range(10), yticks=range(10))
     figure.savefig(out / "confusion-matrix.png", dpi=120)
 

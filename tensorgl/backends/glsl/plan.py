@@ -7,7 +7,7 @@ of launches. Temporary values whose lives do not overlap share a block.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from tensorgl.backends.glsl.codegen import HEADER, Program, build
@@ -193,7 +193,7 @@ class _Maker:
             texels = min(kernel.grid, target.texels - start)
             if texels > 0:
                 plan.launches.extend([COPY, slot, 0, self.slots[target], start, texels])
-        plan.about.append(_about(kernel, program, number))
+        plan.about.append(_about(kernel, program, number, self.slots))
 
     def hazard(self, inputs: list[int], outputs: dict[int, Value]) -> int:
         """1 if a launch must wait for those since the last barrier; and note what it touches.
@@ -245,15 +245,16 @@ def _start(v: Value) -> int:
     return 0 if v.home is None else v.home[1]
 
 
-def _about(kernel: Kernel, program: Program, number: int) -> Launch:
+def _about(
+    kernel: Kernel, program: Program, number: int, memory: Container[Value]
+) -> Launch:
     stored = [v for v in kernel.outputs if v is not None]
     ops: dict[str, None] = {}
     stack: list[Value] = [*stored, *(x.value for x in kernel.inputs.values())]
-    memory = set(program.inputs)
     seen = set[Value]()
     while stack:
         v = stack.pop()
-        if v in seen or v in memory:
+        if v in seen or (v in memory and v not in stored):
             continue
         seen.add(v)
         if v.op != "part":

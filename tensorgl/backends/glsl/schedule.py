@@ -30,6 +30,8 @@ ROOM = 64
 """Operations that one kernel may inline; writing them takes some Python frames each."""
 CHEAP = 4
 """Operations of an expression that may be computed again in each kernel that reads it."""
+LIGHT = 2
+"""The same where an anchor reads each element many times, as a product does."""
 PLACES = 4, 16
 """At how many places one kernel may compute an expression, and one that is cheap: x[1:] - x[:-1] computes
 x at two, and in a chain of such each doubles the places of those before it."""
@@ -61,6 +63,7 @@ class _Cut:
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
+        self.cheap: dict[Value, int] = {}  # where it is not CHEAP: what may be computed again
         self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
 
     def decide(self) -> None:
@@ -87,6 +90,8 @@ class _Cut:
         if value.leaf is not None or value.op in ANCHORS or value.op == "part":
             return 0
         own = 20 if value.op in _DEAR else 0 if value.op in _FREE else 1
+        if value.op in READS:
+            own = 2 * READS[value.op](value)
         return min(own + sum(self.costs[v] for v in _inputs(value)), 1000)
 
     def _users(self, value: Value) -> tuple[set[Value], bool, bool]:
@@ -102,7 +107,9 @@ class _Cut:
                 apart += 1
                 places = [k for k, x in enumerate(user.operands) if isinstance(x, Operand)]
                 mine = [k for k in places if user.operands[k].value is value]
-                often = often or any(k not in anchor.inline for k in mine)
+                if any(k not in anchor.inline for k in mine):
+                    often = True
+                    self.cheap[value] = LIGHT
                 continue
             inside = user in self.roots or user in self.aligned
             count = READS[user.op](user) if user.op in READS else 1
@@ -166,7 +173,8 @@ class _Cut:
         inline = not value.visible and not self.eager and not flat_cat(value)
         few, most = PLACES
         if len(readers) > 1 or often or self.places[value] > few:
-            inline = inline and self.costs[value] <= CHEAP and self.places[value] <= most
+            cheap = self.cheap.get(value, CHEAP)
+            inline = inline and self.costs[value] <= cheap and self.places[value] <= most
         needs = _inputs(value)
         limit = self.context.limits.inputs - 2
         for root in readers:

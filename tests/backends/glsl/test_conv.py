@@ -252,6 +252,21 @@ class TestOperands:
         expected = tg.nn.functional.conv2d(*(v.cpu() for v in (x, w, bias)), padding=1).relu()
         np.testing.assert_allclose(out.cpu().numpy(), expected.numpy(), rtol=0, atol=2e-5)
 
+    def test_packed_weights_of_a_layer_are_one_launch(self) -> None:
+        backend = backend_of(GL)
+        x, w = (tg.tensor(a, device="gl", requires_grad=True) for a in (self.x, self.w))
+        g = tg.tensor(numbers((8, 12, 6, 6), 2), device="gl")
+        backend.synchronize()
+        before = backend.counters()["launches"]
+        out = tg.nn.functional.conv2d(x, w, padding=1)
+        (grad,) = tg.autograd.grad(out, x, g)
+        backend.synchronize()
+        assert (
+            backend.counters()["launches"] - before <= 5
+        )  # x and g are arranged, then two kernels
+        assert out.shape == (8, 12, 6, 6)
+        assert grad.shape == x.shape
+
     def test_a_nan_spoils_its_windows_only(self) -> None:
         x = self.x.copy()
         x[3, 2, 1, 4] = np.nan

@@ -7,7 +7,7 @@ No kernel writes windows out. The ways to compute one, the first that fits (`cho
     rows       channels last: what a row of taps reads is a run of texels (conv.rows)
     plain      anything else, an element at a time (conv, conv_weight)
 
-All but plain read weights packed in the order in which they need them (conv.pack). A gradient in the
+All but plain read weights packed in the order in which they need them. A gradient in the
 weight is made in two steps: sums over parts of the rows of the batch (conv_weight.rows and so on), and
 the sum of those in the weight's order (conv_weight.sum). What is told of a shape is in conv_shapes.
 """
@@ -161,8 +161,8 @@ def conv(value: Value, context: Context) -> Value:
         return value
     params = at, value.op
     if way == "depthwise":
-        taps = w.permuted((*range(2, len(w.shape)), 1, 0))
-        packed = context.step("copy", [taps], (), taps.shape, value.dtype)
+        last = w.permuted((*range(2, len(w.shape)), 1, 0))
+        packed = context.step("conv_taps", [last], (), last.shape, value.dtype)
     else:
         pack = _pack(way, *params)
         packed = context.step("conv_pack", [w], pack, (prod(pack.sizes),), value.dtype)
@@ -179,10 +179,16 @@ def _packing(at: Geometry, kind: str) -> Packing:
     return packing
 
 
-@anchor("conv_pack")
+@anchor("conv_pack", "conv_taps")
 def pack(value: Value, context: Context) -> Kernel:
     """Weights in the order in which they are read, always in memory; those of one size are one launch."""
     return Kernel([], [value], grid=value.texels)
+
+
+@map_op("conv_taps")
+def taps(e: Emitter, value: Value, index: Index) -> str:
+    """A depthwise weight, its channels last."""
+    return e.operand(value, 0, index)
 
 
 @map_op("conv_pack")
