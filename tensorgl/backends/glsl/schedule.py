@@ -18,7 +18,7 @@ from collections.abc import Container
 
 from tensorgl.backends.glsl.codegen import MAPS
 from tensorgl.backends.glsl.ir import MOVING, ONCE, Kernel, Operand, Value
-from tensorgl.backends.glsl.lowering import ANCHORS, READS, Context
+from tensorgl.backends.glsl.lowering import ANCHORS, READS, WANTED, Context
 from tensorgl.backends.glsl.merge import merged
 from tensorgl.backends.glsl.place import flat_cat
 from tensorgl.backends.glsl.snapshot import Snapshot
@@ -196,13 +196,14 @@ class _Cut:
         """A kernel for each root, operands' kernels first; lowerings may add some before theirs."""
         kernels: list[Kernel] = []
         done: set[Value] = set()
+        orders = self._wanted()
         for value in self.shot.values:
             if value not in self.roots or value in done:
                 continue
             anchor = self.roots[value]
             if anchor is None or not value.size:
                 kernel = Kernel([], [value], grid=value.texels)
-                value.order = self._order(value)
+                value.order = orders[value] if value in orders else self._order(value)
             else:
                 kernel = ANCHORS[anchor.op].lower(anchor, self.context)
                 if anchor.users and anchor.users[0].op == "part":
@@ -215,6 +216,27 @@ class _Cut:
             kernels.append(kernel)
         return kernels
 
+    def _wanted(self) -> dict[Value, tuple[int, ...] | None]:
+        """The physical orders of maps that anchors want to read, and of maps that can be one kernel with those."""
+        orders: dict[Value, tuple[int, ...] | None] = {}
+        for value, anchor in self.roots.items():
+            if anchor is not None or value.visible:
+                continue
+            wants = [
+                WANTED.get(u.op, _row_major)(u, k)
+                for u in value.users
+                if u.op in ANCHORS
+                for k, x in enumerate(u.operands)
+                if isinstance(x, Operand) and x.value is value and k not in ANCHORS[u.op].inline
+            ]
+            if not wants:
+                continue
+            beside = [u for v in _inputs(value) for u in v.users]
+            for other in (value, *beside):
+                if self.roots.get(other, other) is None and other.shape == value.shape:
+                    orders.setdefault(other, wants[0])
+        return orders
+
     def _order(self, value: Value) -> tuple[int, ...] | None:
         """The physical order of a map: that of the first operand of its shape that is not row-major.
 
@@ -226,6 +248,11 @@ class _Cut:
             rank, lead = len(value.shape), value.shape[:2]
             alike = [x for x in operands if len(x.shape) == rank and x.shape[:2] == lead]
         return next((x.value.order for x in alike if x.value.order is not None), None)
+
+
+def _row_major(value: Value, k: int) -> None:
+    """What an anchor wants that does not say."""
+    return
 
 
 def _inputs(value: Value) -> set[Value]:

@@ -40,7 +40,7 @@ from tensorgl.backends.glsl.ir import Kernel, Operand, Value
 from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dtypes import dtype
 
-__all__ = ["ANCHORS", "NUMBERS", "READS", "REWRITES", "TABLES", "Anchor", "Context", "anchor", "rewrite"]
+__all__ = ["ANCHORS", "NUMBERS", "READS", "REWRITES", "TABLES", "WANTED", "Anchor", "Context", "anchor", "rewrite"]
 
 
 class Context:
@@ -145,6 +145,8 @@ class Anchor:
 ANCHORS: dict[str, Anchor] = {}
 READS: dict[str, Callable[[Value], int]] = {}
 """How many elements of each operand a map reads for one of its own, where that is more than one."""
+WANTED: dict[str, Callable[[Value, int], tuple[int, ...] | None]] = {}
+"""For anchors that want an operand in another physical order than row-major: `(value, k)` to that of operand k."""
 REWRITES: dict[str, Callable[[Value, Context], Value]] = {}
 
 NUMBERS: dict[str, Callable[..., tuple[int, ...]]] = {}

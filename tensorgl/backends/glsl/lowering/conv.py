@@ -23,7 +23,7 @@ from tensorgl.backends.glsl.codegen import Emitter, map_op
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, vec
 from tensorgl.backends.glsl.layout import dense_strides, layout
-from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
+from tensorgl.backends.glsl.lowering import WANTED, Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.conv_shapes import (
     Defines,
     Geometry,
@@ -270,6 +270,20 @@ def _walk(at: Geometry, adjoint: bool = False) -> Defines:
     out, source = (at.size, at.positions) if adjoint else (at.positions, at.size)
     walk = axes(O=out, I=source, K=at.taps, S=at.stride, P=at.before, D=at.dilation)
     return walk | {"ADJOINT": int(adjoint), "N": at.images, "GROUPS": at.groups}
+
+
+def _last_of(value: Value, k: int) -> tuple[int, ...] | None:
+    """Images channels last, and weights as they are packed."""
+    return None if k else _last(len(value.shape))
+
+
+WANTED["conv_rows"] = WANTED["conv_depthwise"] = _last_of
+WANTED["conv_weight_rows"] = WANTED["conv_weight_depthwise"] = (
+    lambda value, k: _last(len(value.operands[k].shape))
+)
+WANTED["conv_weight_planes"] = (
+    lambda value, k: None if k else _planar(len(value.operands[k].shape))
+)
 
 
 @anchor("conv_depthwise")

@@ -248,7 +248,14 @@ def collect(value: Value, context: Context) -> Kernel:
 @map_op("matmul_view")
 def view(e: Emitter, value: Value, index: Index) -> str:
     """A scratch's elements, in the product's order."""
-    return e.load(value.operands[0], index)
+    x = value.operands[0]
+    if index.order is not None:
+        steps = dense_strides(value.shape)
+        places = [f"{d} * {s}" for d, s in zip(e.digits(index), steps, strict=True)]
+        scalar = index.form == "scalar"
+        place = e.let("int" if scalar else "ivec4", " + ".join(places))
+        index = Index("scalar" if scalar else "lanes", place, x.shape)
+    return e.load(x, index)
 
 
 @anchor("matmul_pad", inline=(0,))
