@@ -232,17 +232,23 @@ _MOVES = frozenset(
 
 def _rounded(text: str, value: Value) -> str:
     """An expression with its dtype's rounding or wrapping, where memory is narrower than GLSL's types."""
-    name = value.dtype.name
-    if name in ("float32", "int32", "int64") or value.op in _MOVES:
+    if value.op in _MOVES:
         return text
+    if value.dtype is dtypes.bool:
+        return text if value.op in _TRUTHS else f"to_bool({text})"
+    return _narrowed(text, value.dtype.name)
+
+
+def _narrowed(text: str, name: str) -> str:
+    """Rounded or wrapped to a dtype's width."""
     if name == "float16":
         return f"round16({text})"
     if name == "uint8":
         return f"({text}) & 255"
-    if name == "bool":
-        return text if value.op in _TRUTHS else f"to_bool({text})"
-    bits = 8 * (4 - value.dtype.itemsize)
-    return f"(({text}) << {bits}) >> {bits}"
+    if name in ("int8", "int16"):
+        bits = 24 if name == "int8" else 16
+        return f"(({text}) << {bits}) >> {bits}"
+    return text
 
 
 def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
@@ -359,6 +365,9 @@ def _results(kernel: Kernel, bindings: Bindings, realised: Any, target: str) -> 
 
 def _epilogue(result: Value, output: Value, bindings: Bindings, realised: Any) -> Any:
     scope = Emitter(bindings, realised - {output}, {result: "v"})
+    rounded = _narrowed("v", result.dtype.name)
+    if rounded != "v":
+        scope.lines.append(f"v = {rounded};")
     return scope, _stored(scope, output, scope.emit(output, _domain(output, "texel", "t")))
 
 

@@ -63,7 +63,7 @@ class _Cut:
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
-        self.cheap: dict[Value, int] = {}  # where it is not CHEAP: what may be computed again
+        self.strict: set[Value] = set()  # an anchor reads their elements many times, in its own order
         self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
 
     def decide(self) -> None:
@@ -109,9 +109,11 @@ class _Cut:
                 mine = [k for k in places if user.operands[k].value is value]
                 if any(k not in anchor.inline for k in mine):
                     often = True
-                    self.cheap[value] = LIGHT
+                    self.strict.add(value)
                 continue
             inside = user in self.roots or user in self.aligned
+            if user in self.strict and user not in self.roots:
+                self.strict.add(value)
             count = READS[user.op](user) if user.op in READS else 1
             for x in user.operands:
                 if isinstance(x, Operand) and x.value is value:
@@ -173,8 +175,9 @@ class _Cut:
         inline = not value.visible and not self.eager and not flat_cat(value)
         few, most = PLACES
         if len(readers) > 1 or often or self.places[value] > few:
-            cheap = self.cheap.get(value, CHEAP)
-            inline = inline and self.costs[value] <= cheap and self.places[value] <= most
+            inline = inline and self.costs[value] <= CHEAP and self.places[value] <= most
+        if value in self.strict:
+            inline = inline and self.costs[value] <= LIGHT and _straight(value)
         needs = _inputs(value)
         limit = self.context.limits.inputs - 2
         for root in readers:
@@ -248,6 +251,14 @@ class _Cut:
             rank, lead = len(value.shape), value.shape[:2]
             alike = [x for x in operands if len(x.shape) == rank and x.shape[:2] == lead]
         return next((x.value.order for x in alike if x.value.order is not None), None)
+
+
+def _straight(value: Value) -> bool:
+    """Whether texel i of a value needs texel i of its operands, or one element, and no search for it."""
+    if value.op in MOVING or value.op in READS or value.op == "matmul_view":
+        return False
+    operands = [x for x in value.operands if isinstance(x, Operand)]
+    return all(x.whole or x.layout.size == 1 for x in operands)
 
 
 def _row_major(value: Value, k: int) -> None:

@@ -76,17 +76,15 @@ def order_of(x: tg.Tensor) -> Any:
 
 
 def check(primitive: Any, arrays: list[Any], params: Any, tolerance: float = 0.0) -> None:
-    """The same values as on cpu, and the order of the first operand."""
+    """The same values as on cpu, whatever the order of memory."""
     expected = dispatch.calln(primitive, [tg.from_numpy(x) for x in arrays], params)
     for last in (False, True):
         tensors = [on_gl(x, last) for x in arrays]
         actual = dispatch.calln(primitive, tensors, params)
         assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
         found = actual.cpu().numpy()
-        scale = tolerance * max(np.abs(arrays[0]).max(), 1) if tolerance else 0
+        scale = tolerance * float(np.abs(arrays[0]).max(initial=1)) if tolerance else 0
         np.testing.assert_allclose(found, expected.numpy(), rtol=tolerance, atol=scale)
-        if last and tensors[0]._data.buffer.order is not None and "whole" not in str(params):
-            assert actual.ndim < 3 or order_of(actual) in (tensors[0]._data.buffer.order, None)
 
 
 def numbered(shape: tuple[int, ...], dtype: str = "float32") -> Any:

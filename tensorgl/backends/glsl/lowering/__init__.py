@@ -177,7 +177,19 @@ def rewrite(*names: str) -> Any:
     return register
 
 
-FAMILIES = ("elementwise", "pooling", "movement", "random", "gathering", "movement", "sorting", "scattering", "reduction", "scan")
+FAMILIES = (
+    "elementwise",
+    "movement",
+    "random",
+    "gathering",
+    "scattering",
+    "sorting",
+    "reduction",
+    "scan",
+    "pooling",
+    "matmul",
+    "conv",
+)
 """The modules of this package; importing one registers its lowerings."""
 
 
