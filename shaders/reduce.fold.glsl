@@ -32,7 +32,7 @@ out_vec FOLD(int t, out_vec given) {
         out_vec total = IDENTITY;
         for (int c = 0; c < COUNT; c += BLOCK) {
             out_vec part = IDENTITY;
-            for (int k = 0; k < BLOCK; k++) {
+            for (int k = 0; k < BLOCK + min(GRID, 0); k++) {
 #if COUNT % BLOCK
                 if (c + k >= COUNT) break;
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,13 @@ GEOMETRIES = {
 }
 
 
-@pytest.fixture(params=GEOMETRIES)
-def geometry(request: pytest.FixtureRequest) -> Any:
-    return GEOMETRIES[request.param]
+CASES = [(name, "float32") for name in GEOMETRIES]
+CASES += product(["overlapping", "disjoint, odd", "loops"], ["int64", "uint8", "float16"])
+every_case = pytest.mark.parametrize(
+    ("geometry", "dtype"),
+    [(GEOMETRIES[n], d) for n, d in CASES],
+    ids=[f"{n}-{d}" for n, d in CASES],
+)
 
 
 def random(shape: tuple[int, ...], dtype: str = "float32") -> Any:
@@ -96,11 +101,16 @@ def numbered(shape: tuple[int, ...], dtype: str = "float32") -> Any:
     )
 
 
+def small(shape: tuple[int, ...], dtype: str) -> Any:
+    """Values whose sums every dtype holds."""
+    return (numbered(shape) % 7).astype(dtype)
+
+
 def taps_of(x: Any, params: Any) -> Any:
     return dispatch.call1(p.pool_argmax, tg.from_numpy(x), params).numpy()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "float16"])
+@every_case
 def test_max_and_its_tap(geometry: Any, dtype: str) -> None:
     shape, *params = geometry
     x = random(shape, dtype)
@@ -116,18 +126,18 @@ def test_least_values_are_found() -> None:
         check(p.pool_max, [x], params)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])
+@every_case
 def test_sum_and_spread(geometry: Any, dtype: str) -> None:
     shape, *params = geometry
-    x = numbered(shape, dtype) if dtype != "float16" else (numbered(shape) % 7).astype(dtype)
+    x = small(shape, dtype)
     check(p.pool_sum, [x], tuple(params), 1e-6)
     n = len(params[0])
     y = dispatch.call1(p.pool_sum, tg.from_numpy(x), tuple(params)).numpy()
-    g = numbered(y.shape, dtype) if dtype != "float16" else (numbered(y.shape) % 7).astype(dtype)
+    g = small(y.shape, dtype)
     check(p.pool_spread, [g], (shape[-n:], *params), 1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])
+@every_case
 def test_take_and_put(geometry: Any, dtype: str) -> None:
     shape, *params = geometry
     x = numbered(shape, dtype)

@@ -52,6 +52,7 @@ class Context:
         self._kernels: list[Kernel] = []
         self._parts: dict[Value, list[Value]] = {}
         self._known: dict[Any, Value] = {}
+        self._copies: dict[Any, Value] = {}
         self._keys: dict[Value, Any] = {}
 
     def step(
@@ -113,7 +114,11 @@ class Context:
         """
         if x.whole and x.value.order == order and x.value.shape == x.shape:
             return x
-        value = Value("copy", [x], (), x.shape, x.value.dtype)
+        key = x.value, x.layout, x.slot, x.shift, order
+        value = self._copies.get(key)
+        if value is not None:
+            return value.whole()
+        value = self._copies[key] = Value("copy", [x], (), x.shape, x.value.dtype)
         value.order = order
         self._kernels.append(Kernel([], [value], grid=value.texels))
         return value.whole()
