@@ -5,11 +5,11 @@
 // results are counted in row-major order. TERM is given where to load from, o, the positions p of the
 // four lanes among the R * I elements of o, and `given`. Three forms:
 //
-//     columns   a texel of results reads texels; if I is 1 they need not begin at one (SKEWED)
+//     columns   a texel of results reads texels; if I is 1 they need not begin with one
 //     ROWS      I and G are 1: the texels of each of four rows, whose lanes are joined at the end
 //     LANES     a texel of results reads single elements
 //
-// Terms are added by BLOCKs, so that few roundings follow each other.
+// Terms are added by BLOCKs (TURNS is the same number), so that few roundings follow each other.
 
 out_vec FOLD(int t, out_vec given) {
 #ifdef ROWS
@@ -32,7 +32,7 @@ out_vec FOLD(int t, out_vec given) {
         out_vec total = IDENTITY;
         for (int c = 0; c < COUNT; c += BLOCK) {
             out_vec part = IDENTITY;
-            for (int k = 0; k < BLOCK + min(GRID, 0); k++) {
+            for (int k = 0; k < TURNS; k++) {
 #if COUNT % BLOCK
                 if (c + k >= COUNT) break;
 #endif

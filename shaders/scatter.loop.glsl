@@ -1,6 +1,6 @@
 // out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) the last of these
 // Every texel looks at all indices. With SHARED there is one index for each k, else one for each a, k, b;
-// LIST says that those of the four lanes are the same and begin at a texel. Several PARTS of the result, STEP
+// LIST says that those of the four lanes are the same and begin at a texel, ONE that the sources are. Several PARTS of the result, STEP
 // elements each, take PART of the k each.
 #input x
 #input index
@@ -18,6 +18,8 @@ ivec4 wrapped(ivec4 i) { return i + ((i >> 31) & WRAP); }
 out_vec term(ivec4 at) {
 #if B % 4 == 0 && (SHARED || !SET)  // else the lanes may be at different k
     return load4_source(at.x >> 2);
+#elif ONE
+    return out_vec(load_source(at.x));
 #else
     return out_vec(load_source(at.x), load_source(at.y), load_source(at.z), load_source(at.w));
 #endif

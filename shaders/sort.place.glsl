@@ -1,10 +1,9 @@
-// out[r, run, p] = the element of rank FIRST + p of each run: its index, or PAIRed with its key
+// out[r, run, p] = the element whose place in its run is FIRST + p: its index, or PAIRed with its key
 #input x
-#input rank
+#input place
 #include "sort.runs.glsl"
 
-#define FIND(found_rank, j) { ivec4 inside = ivec4(lessThan(uvec4(j - begin), count)); \
-    found += (j - begin) & -(inside & ivec4(equal(ivec4(found_rank), place))); }
+#define FIND(taken, j) found += j & -ivec4(equal(ivec4(taken), wanted));
 #if PAIR
 #define LANES min(ivec4(0, 1, 2, 3), 1)
 #define AT(t) (2 * t)
@@ -32,17 +31,15 @@ int key(int i) {
 void kernel(int t) {
     ivec4 at = min(AT(t) + LANES, ROWS * WIDTH - 1), row = at / WIDTH;
     ivec4 column = at - row * WIDTH, run = min(column / KEEP, RUNS - 1);
-    ivec4 place = column - run * KEEP + FIRST, begin = run_begin(row, run), end = run_end(row, run);
-    uvec4 count = uvec4(end - begin);
-    ivec4 found = ivec4(0);
+    ivec4 begin = run_begin(row, run), end = run_end(row, run), found = ivec4(0);
+    ivec4 wanted = begin + column - run * KEEP + FIRST;
     for (int s = begin.x >> 2; 4 * s < end.w; s++) {
-        ivec4 ranks = load4_rank(s);
-        FIND(ranks.x, 4 * s)
-        FIND(ranks.y, 4 * s + 1)
-        FIND(ranks.z, 4 * s + 2)
-        FIND(ranks.w, 4 * s + 3)
+        ivec4 taken = load4_place(s);
+        FIND(taken.x, 4 * s)
+        FIND(taken.y, 4 * s + 1)
+        FIND(taken.z, 4 * s + 2)
+        FIND(taken.w, 4 * s + 3)
     }
-    found += begin;
 #if PAIR
     RESULT0(t, ivec4(key(found.x), index(found.x, row.x), key(found.y), index(found.y, row.y)));
 #else

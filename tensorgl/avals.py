@@ -5,6 +5,7 @@ Equal avals are the same object, so that dispatch looks a call up by identity. K
 
 from __future__ import annotations
 
+import os
 from math import prod
 from typing import Any, ClassVar, SupportsIndex, overload
 from weakref import WeakValueDictionary
@@ -12,7 +13,7 @@ from weakref import WeakValueDictionary
 from tensorgl import dtypes
 from tensorgl.dtypes import dtype
 
-__all__ = ["Aval", "Size", "aval", "default_devices", "device"]
+__all__ = ["Aval", "Size", "aval", "default_devices", "device", "process_device"]
 
 _DEVICE_TYPES = ("cpu", "gl", "meta")
 
@@ -92,7 +93,16 @@ class device:
         default_devices.pop()
 
 
-default_devices = [device("cpu")]
+def _process_device() -> device:
+    name = os.environ.get("TENSORGL_DEVICE") or "cpu"
+    if name not in ("cpu", "gl"):
+        raise RuntimeError(f"TENSORGL_DEVICE: expected cpu or gl, given {name!r}")
+    return device(name)
+
+
+process_device = _process_device()
+"""The device of new tensors if nothing else is said: `TENSORGL_DEVICE`, or cpu."""
+default_devices = [process_device]
 """The device of new tensors: that of the process, then those of `with` blocks, innermost last."""
 
 

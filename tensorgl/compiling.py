@@ -195,8 +195,9 @@ class _Compiled:
             mode.observer = before
         returned: list[Any] = []
         _structure(result, returned)
-        if any(t._requires_grad and not watch.consumed(t) for t in returned):
-            recording.abandon()  # its graph lives on outside, so Python must record it each time
+        lives_on = any(t._requires_grad and not watch.consumed(t) for t in returned)
+        if lives_on or not recording.covers([t._data for t in (*returned, *watch.leaves.values())]):
+            recording.abandon()  # the graph, or work on another device, must be done each time
             self.full = True
             return result
         variant.result = _structure_of(result)

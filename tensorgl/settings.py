@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tensorgl.avals import default_devices
+from tensorgl.avals import default_devices, process_device
 from tensorgl.avals import device as device_type
 
 __all__ = [
@@ -30,8 +30,11 @@ def get_default_device() -> device_type:
 
 
 def set_default_device(device: str | device_type | None) -> None:
-    """Make new tensors here if no device is given; None: on the cpu, as at first."""
-    default_devices[0] = device_type(device or "cpu")
+    """Make new tensors here if no device is given; None: as at first, which is on the cpu.
+
+    The environment variable `TENSORGL_DEVICE`, cpu or gl, says what it is at first.
+    """
+    default_devices[0] = process_device if device is None else device_type(device)
 
 
 def get_num_threads() -> int:

@@ -313,3 +313,22 @@ def test_on_the_cpu_the_function_is_called() -> None:
     for _ in range(4):
         assert run(tg.ones(2)).tolist() == [2.0, 2.0]
     assert calls == 4
+
+
+def test_a_step_on_the_cpu_is_called_each_time() -> None:
+    tg.ones(1, device="gl").cpu()  # so that a lazy backend is in use
+    p = tg.ones(3, requires_grad=True)
+    optimizer = tg.optim.SGD([p], lr=0.1)
+    calls = []
+
+    def step() -> None:
+        optimizer.zero_grad()
+        p.square().sum().backward()
+        optimizer.step()
+
+    run, note, total = tg.compile(step), tg.compile(lambda: calls.append(1)), tg.compile(p.sum)
+    for k in range(5):
+        run()
+        note()
+        assert total().item() == pytest.approx(3 * 0.8 ** (k + 1))
+    assert len(calls) == 5

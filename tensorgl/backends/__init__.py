@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from tensorgl.avals import device
 from tensorgl.backends import cuda, cudnn, mps
@@ -55,6 +57,33 @@ def install(device: device, backend: Backend | None) -> Backend | None:
     return before
 
 
+def existing(device: device) -> Backend | None:
+    """The backend of a device if that was used already."""
+    return _loaded.get(device)
+
+
+def probe(device: device) -> Any:
+    """What would serve device "gl", without making its backend: `renderer`, `software` and more.
+
+    Raises:
+        RuntimeError: nothing would; the message says what is missing.
+    """
+    return import_module(_MODULES[device.type]).probe()
+
+
 def loaded() -> list[Backend]:
     """The backends that are in use."""
     return list(_loaded.values())
+
+
+def _forked() -> None:
+    """Take device "gl" from a child process; its parent's context is not for it, and says so when asked."""
+    gl = device("gl")
+    if gl in _loaded:
+        _lost.append(install(gl, None))
+
+
+_lost: list[Backend | None] = []
+"""A parent's backends, which must not be taken down in a child."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

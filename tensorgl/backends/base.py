@@ -17,7 +17,7 @@ Handle = Any
 
 
 class Backend(ABC):
-    """Nine methods. Handles are immutable values to everyone but `assign`."""
+    """Eleven methods. Handles are immutable values to everyone but `assign`."""
 
     name: str
     observer: Callable[[Any, list[int]], None] | None = None
@@ -70,7 +70,19 @@ class Backend(ABC):
 
     @abstractmethod
     def counters(self) -> dict[str, int]:
-        """Running totals: at least "launches" where launches exist."""
+        """Running totals: at least "launches" where launches exist.
+
+        A backend with memory of its own counts it: "bytes_live" in tensors, "bytes_pooled" kept for others,
+        "bytes_peak" and "bytes_reserved_peak" the most of the first and of both since `reset_peak`.
+        """
+
+    def empty_cache(self) -> None:
+        """Give memory that no tensor uses back to the system."""
+        return
+
+    def reset_peak(self) -> None:
+        """Count maxima of memory from here on."""
+        return
 
 
 def unsupported(backend: str, primitive: Primitive, avals: tuple[Aval, ...]) -> UnsupportedError:

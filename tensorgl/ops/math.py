@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from math import log as _log
 from math import pi
 from typing import Any
@@ -140,7 +141,7 @@ def _logaddexp(input: Tensor, other: Tensor, exponential: Any, scale: float) -> 
     larger = maximum(input, other)
     rest = call1(p.log1p, exponential(-abs(input - other)))
     # Equal infinities have no difference; they are also the result.
-    return where(eq(larger - larger, 0), larger + rest * scale, larger)
+    return where(eq(abs(larger), inf), larger, larger + rest * scale)
 
 
 @op

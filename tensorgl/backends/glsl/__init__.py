@@ -165,10 +165,11 @@ class GlslBackend(Backend):
                 )
         flat = np.zeros(-(-aval.size // 4) * 4, stored)
         flat[: aval.size] = array.reshape(-1)
-        block = self.pool.take(kind, max(flat.size // 4, 1))
-        if aval.size:
-            self._uploads += 1
-            self.device.write(block.memory, 0, flat.tobytes())
+        with self.graph.lock:
+            block = self.pool.take(kind, max(flat.size // 4, 1))
+            if aval.size:
+                self._uploads += 1
+                self.device.write(block.memory, 0, flat.tobytes())
         return self.graph.leaf(aval, Buffer(block))
 
     def download(self, handle: Handle, aval: Aval) -> Any:
@@ -188,16 +189,17 @@ class GlslBackend(Backend):
 
     def _read(self, node: Node) -> Any:
         """A node's values as an array of its dtype, in row-major order."""
-        if node.buffer is None or node in self.graph.stale:
-            self.graph.flush()
-        buffer, aval = node.buffer, node.call.out
-        assert buffer is not None, node.call
-        kind = kind_of(aval.dtype)
-        shape = tuple(aval.shape)
-        if aval.size == 0:
-            return np.zeros(shape, aval.dtype.name)
-        self._downloads += 1
-        data = self.device.read(buffer.block.memory, buffer.start, -(-aval.size // 4))
+        with self.graph.lock:
+            if node.buffer is None or node in self.graph.stale:
+                self.graph.flush()
+            buffer, aval = node.buffer, node.call.out
+            assert buffer is not None, node.call
+            kind = kind_of(aval.dtype)
+            shape = tuple(aval.shape)
+            if aval.size == 0:
+                return np.zeros(shape, aval.dtype.name)
+            self._downloads += 1
+            data = self.device.read(buffer.block.memory, buffer.start, -(-aval.size // 4))
         flat = np.frombuffer(data, _STORED[kind])[: aval.size]
         if buffer.order is not None:
             stored = flat.reshape([shape[d] for d in buffer.order])
@@ -235,10 +237,24 @@ class GlslBackend(Backend):
             self.graph.flush()
 
     def synchronize(self) -> None:
-        self.graph.flush()
-        self.device.finish()
+        with self.graph.lock:
+            self.graph.flush()
+            self.device.finish()
+
+    def empty_cache(self) -> None:
+        with self.graph.lock:
+            self.pool.collect()
+            self.pool.trim()
+
+    def reset_peak(self) -> None:
+        with self.graph.lock:
+            self.pool.collect()
+            self.pool.peak = self.pool.live
+            self.pool.reserved_peak = self.pool.live + self.pool.pooled
 
     def counters(self) -> dict[str, int]:
+        with self.graph.lock:
+            self.pool.collect()
         return {
             "launches": self._launches,
             "compiles": len(self._programs),
@@ -249,6 +265,7 @@ class GlslBackend(Backend):
             "bytes_live": self.pool.live - sum(t.buffer.block.bytes for t in self._tables.values()),
             "bytes_peak": self.pool.peak,
             "bytes_pooled": self.pool.pooled,
+            "bytes_reserved_peak": self.pool.reserved_peak,
         }
 
     def _run(self, trace: Trace) -> None:

@@ -100,23 +100,31 @@ class Recording:
     def begin(self, arguments: list[Node]) -> None:
         """Record from here on; nothing runs."""
         self._arguments = arguments
+        self.backend.graph.lock.acquire()  # other threads wait with their flushes
         self.backend.graph.recording = True
+
+    def covers(self, handles: list[Any]) -> bool:
+        """Whether something was asked for since `begin`, and these handles are this backend's."""
+        return bool(self.backend.graph.pending) and all(isinstance(h, Node | View) for h in handles)
 
     def abandon(self) -> None:
         """Go on as if nothing were recorded; what was asked for is still pending."""
         self.backend.graph.recording = False
+        self.backend.graph.lock.release()
 
     def finish(self, results: list[Any]) -> Captured:
         """Run what was recorded once. `results` are handles that the function returned."""
         backend = self.backend
         backend.graph.recording = False
-        trace = backend.graph.walk()
-        plan = backend.plan(trace)
-        captured = Captured(backend, plan, trace, self._arguments, results)
-        leaves: list[Any] = [node.buffer for node in trace.leaves]
-        backend.place(plan, trace, leaves, backend.start(plan, leaves, trace.numbers))
-        backend.graph.clear()
-        return captured
+        try:
+            with backend.graph.taken() as trace:
+                plan = backend.plan(trace)
+                captured = Captured(backend, plan, trace, self._arguments, results)
+                leaves: list[Any] = [node.buffer for node in trace.leaves]
+                backend.place(plan, trace, leaves, backend.start(plan, leaves, trace.numbers))
+            return captured
+        finally:
+            backend.graph.lock.release()
 
 
 class Captured:
@@ -180,6 +188,10 @@ class Captured:
 
     def replay(self, arguments: list[Any], values: list[Any]) -> list[Any]:
         """Run the plan again on these arguments' nodes and the effects' numbers; new result handles."""
+        with self.backend.graph.lock:
+            return self._replay(arguments, values)
+
+    def _replay(self, arguments: list[Any], values: list[Any]) -> list[Any]:
         backend, plan = self.backend, self.plan
         leaves = self._buffers(arguments)
         numbers = self.numbers

@@ -7,7 +7,7 @@ which asks for its operands in turn. So inlining needs no decision here; the sch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from math import isfinite, isnan
 from typing import Any, NamedTuple
@@ -94,20 +94,20 @@ class Emitter(Scope):
         return value in self._realised
 
     @contextmanager
-    def loop(self, count: int) -> Iterator[str]:
+    def loop(self, count: int) -> Generator[str]:
         """What is written inside is done so many times; it gets the number of the time, an int."""
         name = self.variable("int", "0")
         with self.block(f"for ({name} = 0; {name} < {count}; {name}++)"):
             yield name
 
     @contextmanager
-    def branch(self, condition: str) -> Iterator[None]:
+    def branch(self, condition: str) -> Generator[None]:
         """What is written inside is done where a GLSL bool holds; it leaves values in variables."""
         with self.block(f"if ({condition})"):
             yield
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def block(self, head: str) -> Generator[None]:
         """Lines of their own after an `if` or a `for`: names made inside are not known outside."""
         outside = self.lines, self._names, self._done
         self.lines, self._names, self._done = [], dict(self._names), dict(self._done)

@@ -9,14 +9,19 @@ plan for a key is made once.
 Memory is written as pure values are renamed: a write is an entry in the list, after which the
 target's number is the source's. So buffers never change once filled, and sharing them is safe.
 
+Recording takes no lock: a node is appended at once. A flush takes one, so that threads do not
+flush at the same time.
+
 What must exist after a flush is what Python still sees: nodes with more references than the list,
 the pending calls and the views that only those hold. The rest never leaves its kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from sys import getrefcount
+from threading import RLock
 from typing import Any
 
 from tensorgl.avals import Aval
@@ -127,6 +132,7 @@ class Graph:
 
     def __init__(self, run: Callable[[Trace], None]) -> None:
         """`run` makes or finds the plan of a trace, runs it and gives the visible nodes buffers."""
+        self.lock = RLock()
         self.pending: list[Node] = []
         self.recording = False
         self.stale: set[Node] = set()  # realised nodes that a pending entry writes to
@@ -160,27 +166,45 @@ class Graph:
 
     def flush(self) -> None:
         """Bring into being what Python can see, and forget how it was made."""
-        if self.recording:
-            raise CaptureError(
-                "the value of a tensor is read inside a compiled step (.item(), .numpy(), print, float(), "
-                "or an `if` on a tensor); return the tensor and read it outside, or take this part out of "
-                "the function given to compile"
-            )
-        if self.pending:
-            trace = self.walk()
-            self._run(trace)
-            self.clear()
+        with self.lock:
+            if self.recording:
+                raise CaptureError(
+                    "the value of a tensor is read inside a compiled step (.item(), .numpy(), print, "
+                    "float(), or an `if` on a tensor); return the tensor and read it outside, or take "
+                    "this part out of the function given to compile"
+                )
+            if self.pending:
+                with self.taken() as trace:
+                    self._run(trace)
+
+    @contextmanager
+    def taken(self) -> Generator[Trace]:
+        """What is pending, to be run inside; if that fails it is pending again.
+
+        Other threads may ask for more meanwhile, which waits for the next flush. Nothing that they
+        can see is left out of this one: they hold references.
+        """
+        nodes = self.pending[:]
+        del self.pending[: len(nodes)]
+        stale, self.stale = self.stale, set()
+        try:
+            yield self.walk(nodes)
+        except BaseException:
+            self.pending[:0] = nodes
+            self.stale |= stale
+            raise
+        for node in nodes:
+            node.srcs = ()
 
     def clear(self) -> None:
-        """Forget the pending calls, which have been run."""
+        """Forget the pending calls."""
         for node in self.pending:
             node.srcs = ()
         self.pending.clear()
         self.stale.clear()
 
-    def walk(self) -> Trace:
-        """Number the values, find out who is visible, and build the key."""
-        nodes = self.pending
+    def walk(self, nodes: list[Node]) -> Trace:
+        """Number the values, find out who is visible, and build the key. Only `nodes` holds the nodes."""
         trace = Trace(nodes)
         key, leaves, numbers, written = trace.key, trace.leaves, trace.numbers, trace.written
         views: list[View] = []

@@ -7,7 +7,7 @@ for, so a block can be used again at once. A `Buffer` is a tensor's place in a b
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from functools import lru_cache
 from typing import Any
 
@@ -87,15 +87,19 @@ def bucket(texels: int, rows: int) -> tuple[int, int]:
 class Pool:
     """Gives out blocks and takes them back.
 
+    A block may be dropped in any thread, in the middle of anything: it is only noted then, and taken
+    back by the next `take` or `collect`. Those are called by one thread at a time.
+
     Attributes:
         live, peak, pooled: bytes in use, their maximum so far, bytes that wait to be used again.
+        reserved_peak: the most bytes that were the device's so far, in use or not.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._free: defaultdict[tuple[str, int, int], list[int]] = defaultdict(list)
-        self._closed = False
-        self.live = self.peak = self.pooled = self.blocks = 0
+        self._dropped: deque[tuple[str, int, int, int]] = deque()
+        self.live = self.peak = self.pooled = self.reserved_peak = self.blocks = 0
 
     def take(self, kind: str, texels: int, width: int = 0) -> Block:
         """A block of at least this size, in rows of `width` if it is given.
@@ -116,12 +120,16 @@ class Pool:
                 f"dtype may have at most {limits.texels * BYTES[kind] / 2**20:.0f} MiB on {limits.renderer}. "
                 "Use smaller batches, or split the tensor."
             )
+        if self._dropped:
+            self.collect()
         waiting = self._free.get((kind, size, width))
         if waiting:
             memory = waiting.pop()
             self.pooled -= size * BYTES[kind]
         else:
             memory = self._allocate(kind, size, width)
+            reserved = self.live + self.pooled + size * BYTES[kind]
+            self.reserved_peak = max(self.reserved_peak, reserved)
         block = Block(self, kind, size, width, memory)
         self.live += block.bytes
         self.blocks += 1
@@ -143,13 +151,18 @@ class Pool:
             ) from None
 
     def recycle(self, block: Block) -> None:
-        """Take a block that nothing refers to; too much free memory goes back to the device."""
-        if self._closed:
-            return
-        self.live -= block.bytes
-        self.blocks -= 1
-        self._free[block.kind, block.texels, block.width].append(block.memory)
-        self.pooled += block.bytes
+        """Note that nothing refers to a block any more."""
+        self._dropped.append((block.kind, block.texels, block.width, block.memory))
+
+    def collect(self) -> None:
+        """Take back the blocks that were dropped; too much free memory goes back to the device."""
+        while self._dropped:
+            kind, texels, width, memory = self._dropped.popleft()
+            size = texels * BYTES[kind]
+            self._free[kind, texels, width].append(memory)
+            self.live -= size
+            self.pooled += size
+            self.blocks -= 1
         if self.pooled > POOLED_BYTES:
             self.trim(POOLED_BYTES // 2)
 
@@ -160,7 +173,3 @@ class Pool:
             while waiting and self.pooled > keep:
                 self._device.free(waiting.pop())
                 self.pooled -= key[1] * BYTES[key[0]]
-
-    def close(self) -> None:
-        """Stop taking blocks back; the device is about to be closed."""
-        self._closed = True

@@ -46,7 +46,7 @@ def schedule(shot: Snapshot, context: Context) -> list[Kernel]:
     """The kernels that realise the outputs, in an order in which they can run."""
     cut = _Cut(shot, context)
     cut.decide()
-    return merged(cut.built(), context)
+    return cut.built() if context.eager else merged(cut.built(), context)
 
 
 class _Cut:

@@ -12,6 +12,7 @@ import moderngl
 
 from tensorgl.backends.glsl.device import Device, Limits
 from tensorgl.backends.opengl.context import Functions
+from tensorgl.backends.opengl.probe import check_process
 
 __all__ = ["NativeDevice"]
 
@@ -44,6 +45,7 @@ class NativeDevice(Device):
         self.__exit__()
 
     def __enter__(self) -> None:
+        check_process()
         self.context.__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -84,7 +86,9 @@ class NativeDevice(Device):
             begin = self._numbers(numbers) if len(numbers) else 0
             at, end = 0, len(launches)
             while at < end:
-                timer = _Clock(self.context) if self.limits.software else self.context.query(time=True)
+                timer = (
+                    _Clock(self.context) if self.limits.software else self.context.query(time=True)
+                )
                 with timer:
                     at = self._launch(launches, at, slots, begin)
                     while at < end and launches[at]:  # copies belong to the kernel before them

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-__all__ = ["OpenGL", "create_context", "is_software", "probe"]
+__all__ = ["OpenGL", "check_process", "create_context", "is_software", "probe"]
 
 _INSTALL = {
     "libEGL.so": "apt-get install libegl1",
@@ -13,6 +15,9 @@ _INSTALL = {
     "context": "apt-get install libegl1 libgl1-mesa-dri",
 }
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software rasterizer")
+
+_process: int | None = None
+"""The process that made the first context."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,30 @@ def is_software(renderer: str) -> bool:
     return any(word in renderer.lower() for word in _SOFTWARE)
 
 
+def check_process() -> None:
+    """That no context was made before this process was forked.
+
+    Drivers keep threads and locks of their own, which a child does not have.
+
+    Raises:
+        RuntimeError: one was.
+    """
+    if _process not in (None, os.getpid()):
+        raise RuntimeError(
+            "device 'gl' cannot be used in this process: it was forked from one that had used it already, "
+            "and OpenGL belongs to that one. Start processes with "
+            "multiprocessing.set_start_method('spawn'), or work on 'cpu' here"
+        )
+
+
 def create_context() -> Any:
     """A context without a window: with EGL where there is EGL, the newest version up to 4.3.
 
     Raises:
         RuntimeError: there is no context to be had; the message says what to install.
     """
+    global _process
+    check_process()
     try:
         import moderngl
     except ImportError as error:
@@ -52,7 +75,9 @@ def create_context() -> Any:
     )
     for options in attempts:
         try:
-            return moderngl.create_standalone_context(**options)
+            context = moderngl.create_standalone_context(**options)
+            _process = os.getpid()
+            return context
         except Exception as error:  # glcontext raises bare Exception, ImportError or ValueError
             failures.append(str(error))
     missing = next((v for k, v in _INSTALL.items() if k in failures[0]), _INSTALL["context"])
@@ -62,11 +87,17 @@ def create_context() -> Any:
 
 
 def probe() -> OpenGL:
-    """Open a context, read what it is, and close it.
+    """What a context is; the first call opens one, and closes it.
 
     Raises:
         RuntimeError: as `create_context`.
     """
+    check_process()
+    return _probed()
+
+
+@cache
+def _probed() -> OpenGL:
     context = create_context()
     info = context.info
     names = ("GL_MAX_TEXTURE_SIZE", "GL_MAX_DRAW_BUFFERS", "GL_MAX_SHADER_STORAGE_BLOCK_SIZE")

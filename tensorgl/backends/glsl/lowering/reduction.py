@@ -21,7 +21,7 @@ from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.dtypes import dtype
 
-__all__ = ["COMBINE", "Fold", "arranged", "finish", "folded", "single"]
+__all__ = ["COMBINE", "LITTLE", "finish", "single"]
 
 INVOCATIONS = 4096
 """How many a launch should have: software rasterisers share out squares of 64 * 64."""
@@ -30,7 +30,7 @@ SHORT = 64
 LONG = 1024
 """More elements a result take another stage, however many invocations the first has."""
 LITTLE = 1 << 16
-"""Up to so many elements in all are not worth another launch, unless one result is of MANY."""
+"""Up to so many elements in all are not worth another launch, unless one invocation reads MANY."""
 MANY = 4096
 BLOCK = 16
 """About so many terms are added one after the other."""
@@ -77,13 +77,14 @@ class Fold:
             return 0
         return 4 - gcd(self.count * self.inner, 4)
 
-    def defines(self) -> dict[str, int | str]:
+    def defines(self, context: Context) -> dict[str, int | str]:
         """What reduce.fold.glsl knows."""
         each = self.count * self.inner
         wide = 1 if self.form == "LANES" else 4
         stride = 4 if self.form == "ROWS" else self.parts * self.inner
         count = -(-(each + self.skew) // stride)
-        blocks = (b for b in range(2 * BLOCK, BLOCK // 2, -1) if count % b == 0)
+        whole = (b for b in range(2 * BLOCK, BLOCK // 2, -1) if count % b == 0)
+        block = next(whole, min(count, BLOCK))
         found: dict[str, int | str] = {
             self.form: 1,
             "R": self.count,
@@ -91,7 +92,9 @@ class Fold:
             "G": self.parts,
             "RESULTS": prod(self.shape),
             "COUNT": count,
-            "BLOCK": next(blocks, min(count, BLOCK)),
+            "BLOCK": block,
+            # llvmpipe unrolls what it can count, and then compiles a storage buffer's load in 3 ms
+            "TURNS": f"({block} + min(GRID, 0))" if context.limits.software else block,
             "STEP": stride // wide,
             "STRIDE": stride,
             "LAST": -(-self.outer * each // wide) - 1,
@@ -126,10 +129,11 @@ def _parts(fold: Fold) -> int:
     count, results = fold.count, fold.outer * fold.inner
     little = results * count <= LITTLE
     if fold.form == "LANES" and replace(fold, parts=4).form == "COLUMNS":
-        few, enough = BLOCK, little  # else a stage that reads texels saves most of the loads
+        few, enough = BLOCK, False  # a stage that reads texels saves most of the loads
     else:
-        few, enough = SHORT, little or results >= 4 * INVOCATIONS
-    if count <= few or (little and count <= MANY) or (count <= LONG and enough):
+        few, enough = SHORT, results >= 4 * INVOCATIONS
+    one = little and count * min(results, 4) <= MANY
+    if one or count <= few or (count <= LONG and enough):
         return 1
     wanted = max(4 * INVOCATIONS // results, count // SHORT)
     return 1 << max(min(wanted, count // BLOCK), 4).bit_length() - 1
@@ -205,15 +209,12 @@ COMBINE = {
 def reduce(value: Value, context: Context) -> Kernel:
     """One stage."""
     combine, of_floats, of_integers = COMBINE[value.op]
-    return _kernel(
-        [value],
-        "reduce",
-        {
-            "COMBINE(a, b)": combine,
-            "IDENTITY": f"out_vec({of_floats if _is_float(value.dtype) else of_integers})",
-            "FINISH(v)": finish(value.dtype),
-        },
-    )
+    defines: dict[str, int | str] = {
+        "COMBINE(a, b)": combine,
+        "IDENTITY": f"out_vec({of_floats if _is_float(value.dtype) else of_integers})",
+        "FINISH(v)": finish(value.dtype),
+    }
+    return _kernel("reduce", value, [value], context, defines)
 
 
 def finish(d: dtype) -> str:
@@ -222,17 +223,18 @@ def finish(d: dtype) -> str:
 
 
 def _kernel(
-    results: list[Value], template: str, defines: dict[str, int | str], value: Value | None = None
+    template: str,
+    value: Value,
+    results: list[Value],
+    context: Context,
+    defines: dict[str, int | str] | None = None,
 ) -> Kernel:
     """The kernel of a stage, of one operand, or of two that a stage before it gave."""
-    value = value or results[0]
     names = "x" if len(value.operands) == 1 else "ab"
     inputs = dict(zip(names, value.operands, strict=True))
     name = template if names == "x" else f"{template}.merge"
-    grid = results[0].texels
-    return Kernel(
-        results, list(results), name, {**value.params.defines(), **defines}, inputs, grid=grid
-    )
+    known = value.params.defines(context) | (defines or {})
+    return Kernel(results, [*results], name, known, inputs, grid=results[0].texels)
 
 
 def _pair(op: str, xs: list[Operand], fold: Fold, d: dtype, context: Context) -> list[Value]:
@@ -259,14 +261,15 @@ def place(value: Value, context: Context) -> Value:
 @anchor("argmax", "argmin", inline=(0,))
 def arg(value: Value, context: Context) -> Kernel:
     """The last stage."""
-    return _kernel([value], "reduce.arg", {"ORDER": "" if value.op == "argmax" else "~"})
+    order = "" if value.op == "argmax" else "~"
+    return _kernel("reduce.arg", value, [value], context, {"ORDER": order})
 
 
 @anchor("argmax_parts", "argmin_parts", inline=(0,))
 def arg_parts(value: Value, context: Context) -> Kernel:
     """A stage before the last."""
     order = "" if value.op == "argmax_parts" else "~"
-    return _kernel(context.parts(value), "reduce.arg", {"ORDER": order}, value)
+    return _kernel("reduce.arg", value, context.parts(value), context, {"ORDER": order})
 
 
 @rewrite("var_mean")
@@ -308,7 +311,7 @@ def var_mean(value: Value, context: Context) -> Value:
 @anchor("var_mean", inline=(0,))
 def moments(value: Value, context: Context) -> Kernel:
     """One stage."""
-    return _kernel(context.parts(value), "var_mean", {}, value)
+    return _kernel("var_mean", value, context.parts(value), context)
 
 
 def _exponentials(value: Value, context: Context) -> Value | None:
@@ -382,7 +385,7 @@ def quotient(value: Value, context: Context) -> Kernel:
     """Both sums, the quotient and what it was divided by."""
     inputs = dict(zip("ab", value.operands, strict=True))
     results = context.parts(value)
-    defines = value.params.defines()
+    defines = value.params.defines(context)
     defines["TOTAL"] = "" if _is_float(results[1].dtype) else "to_int"
     return Kernel(results, [], "reduce.ratio", defines, inputs, grid=results[0].texels)
 
@@ -390,4 +393,4 @@ def quotient(value: Value, context: Context) -> Kernel:
 @anchor("sum_exp", inline=(0,))
 def sum_exp(value: Value, context: Context) -> Kernel:
     """One stage."""
-    return _kernel(context.parts(value), "reduce.exp", {}, value)
+    return _kernel("reduce.exp", value, context.parts(value), context)

@@ -14,10 +14,10 @@ from tensorgl.backends.glsl.access import Index
 from tensorgl.backends.glsl.codegen import Emitter, map_op
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
-from tensorgl.backends.glsl.lowering.reduction import COMBINE, finish, single
+from tensorgl.backends.glsl.lowering.reduction import COMBINE, LITTLE, finish, single
 
 SHORT = {"ROWS": 256, "COLUMNS": 32, "LANES": 32}
-"""Elements along the dim that one launch scans; every element reads those before it."""
+"""Elements along the dim that one launch scans, twice as many of little; each reads those before it."""
 BLOCK = {"ROWS": 64, "COLUMNS": 16, "LANES": 16}
 """Elements of a block; up to four times as many where that saves two launches."""
 
@@ -59,9 +59,9 @@ def scan(value: Value, context: Context) -> Value:
     if count == 1:
         return context.step("copy" if x.value.dtype is d else "cast", [x], (d,), value.shape, d)
     whole = Scan(prod(outer), count, prod(inner), count + -count % 4)
-    if count <= SHORT[whole.form]:
-        return Value(value.op, [x], whole, value.shape, d)
     least, most = BLOCK[whole.form], SHORT[whole.form]
+    if count <= (2 * most if value.size <= LITTLE else most):
+        return Value(value.op, [x], whole, value.shape, d)
     size = next((n for n in (least, 2 * least, 4 * least) if (count - 1) // n <= most), least)
     blocks = (count - 1) // size  # but for the last, after which nothing comes
     step = strides[dim]

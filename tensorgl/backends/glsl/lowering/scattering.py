@@ -32,10 +32,10 @@ BLOCK = 256
 """Terms that are summed one by one; sums of blocks are summed then."""
 PART = 4096
 """Indices that a part looks at, where there are many."""
-SOME = 1 << 18
-"""Loads that are not worth a second launch."""
-SEARCHES = 1 << 20
-"""Loads of bisections that are not worth a launch for a table of what they find."""
+SOME = 1 << 22, 1 << 18
+"""Loads that are not worth a second launch; and so for software."""
+SEARCHES = 1 << 23, 1 << 20
+"""Loads of bisections that are not worth a launch for a table of what they find; and so for software."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,20 @@ class Scatter:
         return self.shared or whole
 
     @property
-    def work(self) -> int:
-        """Loads of indices if every texel looks at all of them."""
-        lanes = 0.25 if self.listed else 1 if self.b % 4 == 0 else 4
-        return int(self.size / 4 * self.k * lanes)
+    def one(self) -> bool:
+        """Whether four neighbours take the same element of the source, if they take any."""
+        return self.b == 1 and (self.n % 4 == 0 or self.a == 1) and bool(self.reduce)
+
+    def work(self, software: bool) -> int:
+        """About how many loads there are if every texel looks at all indices.
+
+        Software loads sources before it knows whether they count: all its lanes take all branches.
+        """
+        texels = self.b % 4 == 0
+        loads = 0.25 if self.listed else 1 if texels else 4
+        if software and self.reduce:
+            loads += 1 if texels or self.one else 4
+        return int(self.size / 4 * self.k * loads)
 
     @property
     def blocks(self) -> int:
@@ -182,7 +192,10 @@ def _scattered(
     if k <= FEW:
         return step("scatter_few", operands, (s, dim))
     rows = 1 if shared else s.a * s.b
-    if s.work > SOME + sorting_work(rows, k) or (not reduce and k > 2 * PART):
+    software = context.limits.software
+    if s.work(software) > SOME[software] + sorting_work(rows, k, software) or (
+        not reduce and k > 2 * PART
+    ):
         return _sorted(value, context, dim, s, operands)
     if k <= 2 * PART:
         return step("scatter_loop", operands)
@@ -221,7 +234,7 @@ def _sorted(value: Value, context: Context, dim: int, s: Scatter, operands: list
     pairs, stride = sorted_pairs(index, rows, s.k, context)
     starts = blocks = pairs
     lanes = 1 if s.shared and s.b % 4 == 0 else 4
-    table = s.size // 4 * lanes * 2 * s.k.bit_length() > SEARCHES
+    table = s.size // 4 * lanes * 2 * s.k.bit_length() > SEARCHES[context.limits.software]
     if table:
         ends = [Number(-1, False, 0), Number(-1, False, 1)]
         each = context.step("arange", ends, (), (s.n + 1,), dtypes.int32).whole()
@@ -246,6 +259,7 @@ def scatter_loop(value: Value, context: Context) -> Kernel:
     defines = s.defines(value.dtype) | {
         "WRAP": s.n if s.wrap else 0,
         "LIST": int(s.listed),
+        "ONE": int(s.one),
         "PARTS": s.parts,
         "PART": PART if s.parts > 1 else s.k,
         "STEP": -(-s.size // 4) * 4,

@@ -25,9 +25,10 @@ LITTLE = 1 << 19
 """Comparisons that this may take, as every texel makes all of its row's."""
 GROUP = 2048
 """Elements that a work group of the compute target sorts: they take 16 KiB of its memory."""
-COUNTED = 1 << 27
-"""How many comparisons counting should take, if runs of SHORTEST to LONGEST elements allow that."""
+COUNTED = 1 << 26, 1 << 23
+"""How many comparisons are less than the launches that they save; and so for software."""
 SHORTEST, LONGEST = 256, 4096
+"""Elements that are sorted by counting at once."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Rows:
     def size(self) -> int:
         """Elements in memory, those between rows included."""
         return self.rows * (self.stride or self.n)
+
+    @property
+    def in_texels(self) -> bool:
+        """Whether every run begins at a texel."""
+        rows_do = self.rows == 1 or (self.stride or self.n) % 4 == 0
+        return rows_do and (self.runs == 1 or self.run % 4 == 0)
 
     @property
     def runs(self) -> int:
@@ -90,6 +97,7 @@ class Rows:
             "WIDTH": self.width,
             "PAIRS": int(self.stride > 0),
             "PAIR": int(self.order is None),
+            "IN_TEXELS": int(self.in_texels),
         }
 
 
@@ -175,17 +183,17 @@ def run_length(rows: int, n: int, context: Context) -> int:
     """How many elements one sort should take on."""
     if in_groups(context):
         return min(GROUP, 1 << (n - 1).bit_length())
-    return counted_length(rows, n)
+    return counted_length(rows, n, context.limits.software)
 
 
-def counted_length(rows: int, n: int) -> int:
+def counted_length(rows: int, n: int, software: bool) -> int:
     """How many elements are sorted by counting at once."""
-    return max(SHORTEST, min(COUNTED // (rows * n), LONGEST, n))
+    return max(SHORTEST, min(COUNTED[software] // (rows * n), LONGEST, n))
 
 
-def sorting_work(rows: int, n: int) -> int:
-    """About how many loads sorting takes."""
-    run = min(counted_length(rows, n), n)
+def sorting_work(rows: int, n: int, software: bool) -> int:
+    """About how many loads sorting takes by counting."""
+    run = min(counted_length(rows, n, software), n)
     merges = (-(-n // run) - 1).bit_length()
     return rows * n * (run // 8 + 18 * merges)
 
@@ -218,7 +226,7 @@ def _ranks(x: Operand, rows: Rows, context: Context) -> Operand:
 def sort_by_texels(value: Value, context: Context) -> Kernel:
     """Each invocation a texel of the result."""
     rows: Rows = value.params
-    inputs = dict(zip(("x", "rank"), value.operands, strict=False))
+    inputs = dict(zip(("x", "place"), value.operands, strict=False))
     template = value.op.replace("_", ".")
     order = None if value.op == "sort_rank" else rows.physical
     return Kernel(
