@@ -1,8 +1,8 @@
 """Which accelerator a portable script should use: PyTorch's `torch.accelerator`.
 
-The accelerator is device "gl" where a hardware GPU answers, and where `TENSORGL_DEVICE=gl` asks for it. A
-software rasteriser is none, as on a CPU numpy is faster; it serves device "gl" where that is asked for by name.
-There is one device, with the index 0. What is said of memory is 0 until the device is used.
+The accelerator is device "gl" where a hardware GPU answers, and where `TENSORGL_DEVICE=gl` asks for it.
+A software rasteriser is none, as on a CPU numpy is faster; it serves device "gl" where that is asked for
+by name. There is one device, with the index 0. What is said of memory is 0 until the device is used.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def choice() -> Choice:
     if asked == "cpu":
         return Choice(None, "TENSORGL_DEVICE=cpu asks for the CPU")
     try:
-        found = backends.probe(_GL)
+        found = backends.describe(_GL)
     except RuntimeError as error:
         return Choice(None, str(error))
     if asked == "gl":
@@ -96,7 +96,7 @@ def set_device_index(device: _Index, /) -> None:
     _check(device)
 
 
-class device_index:
+class device_index:  # noqa: N801  PyTorch's name
     """A context in which the accelerator with this index is used; None changes nothing."""
 
     def __init__(self, device: int | None, /) -> None:

@@ -41,30 +41,46 @@ def main(argv: list[str] | None = None) -> int:
 def _info() -> int:
     import numpy
 
-    from tensorgl import accelerator
-    from tensorgl.backends.opengl import probe
+    from tensorgl import accelerator, settings
 
-    def line(name: str, value: object) -> None:
-        print(f"{name:<14}{value}")
-
-    line("tensorgl", __version__)
-    line("Python", f"{platform.python_version()} on {platform.platform()}")
-    line("numpy", numpy.__version__)
-    line("device cpu", f"numpy backend, {os.cpu_count()} cores")
-    try:
-        gl = probe.probe()
-    except RuntimeError as missing:
-        line("OpenGL", "not available")
-        line("", missing)
-    else:
-        kind = "software" if gl.software else "hardware"
-        line("OpenGL", f"{gl.renderer} ({kind})")
-        line("", f"version {gl.version}, compute shaders {'yes' if gl.compute else 'no'}")
-        for name, value in gl.limits.items():
-            line("", f"{name} {value}")
-    line("device gl", "no backend in this version; tensors live on cpu")
-    line("accelerator", accelerator.current_accelerator() or "none: scripts run on cpu")
+    _line("tensorgl", __version__)
+    _line("Python", f"{platform.python_version()} on {platform.platform()}")
+    _line("numpy", numpy.__version__)
+    _line("device cpu", f"numpy backend, {os.cpu_count()} cores")
+    found = _gl()
+    chosen = accelerator.choice()
+    reason = chosen.reason if found else "device gl is not available"
+    _line("accelerator", f"{chosen.device or 'none'}: {reason}")
+    said = os.environ.get("TENSORGL_DEVICE")
+    why = f"TENSORGL_DEVICE={said}" if said else "TENSORGL_DEVICE is not set"
+    _line("new tensors", f"on {settings.get_default_device()}: {why}")
     return 0
+
+
+def _gl() -> bool:
+    """Say what serves device "gl" and how, or what is missing; whether it can be used."""
+    from tensorgl.backends import opengl
+
+    try:
+        gl = opengl.describe()
+        target = opengl.target_for(gl.version, gl.compute)
+    except RuntimeError as missing:
+        _line("device gl", "not available")
+        _line("", missing)
+        return False
+    kind = "software, which draws with the CPU" if gl.software else "hardware"
+    _line("device gl", f"{gl.renderer} ({kind})")
+    _line("", f"OpenGL {gl.version}")
+    asked = "as TENSORGL_GL_TARGET says" if os.environ.get("TENSORGL_GL_TARGET") else ""
+    able = "it has compute shaders" if gl.compute else "it has no compute shaders"
+    _line("", f"target {target}: {asked or able}")
+    for name, value in gl.limits.items():
+        _line("", f"{name} {value}")
+    return True
+
+
+def _line(name: str, value: object) -> None:
+    print(f"{name:<14}{value}")
 
 
 def _run(script: str, args: list[str], as_torch: bool) -> int:

@@ -62,13 +62,13 @@ def existing(device: device) -> Backend | None:
     return _loaded.get(device)
 
 
-def probe(device: device) -> Any:
+def describe(device: device) -> Any:
     """What would serve device "gl", without making its backend: `renderer`, `software` and more.
 
     Raises:
         RuntimeError: nothing would; the message says what is missing.
     """
-    return import_module(_MODULES[device.type]).probe()
+    return import_module(_MODULES[device.type]).describe()
 
 
 def loaded() -> list[Backend]:

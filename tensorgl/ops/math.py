@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, pi
 from math import log as _log
-from math import pi
 from typing import Any
 
 from tensorgl import primitives as p

@@ -79,6 +79,7 @@ class GlslBackend(Backend):
             parts = [call_of("part", None, (), k, a) for k, a in enumerate(out)]
 
             def run_parts(*handles: Any) -> Any:
+                self.graph.make_room(1 + len(parts))  # a flush between them would lose the first
                 main = add(call, handles)
                 return tuple([add(part, (main,)) for part in parts])
 

@@ -151,6 +151,11 @@ class Graph:
 
         return record
 
+    def make_room(self, count: int) -> None:
+        """Flush now if so many nodes more would make that necessary."""
+        if len(self.pending) + count > PENDING_LIMIT and not self.recording:
+            self.flush()
+
     def add(self, call: Call, srcs: tuple[Any, ...]) -> Node:
         """A new pending node."""
         return self.recorder(call)(*srcs)

@@ -9,6 +9,10 @@ from tensorgl.backends.glsl.place import flat_cat
 __all__ = ["merged"]
 
 
+SMALL = 4096
+"""Texels up to which a launch costs more than its work."""
+
+
 class _Group:
     """Kernels that run as one. Its level is above those of all that it reads."""
 
@@ -31,7 +35,7 @@ def merged(kernels: list[Kernel], context: Context) -> list[Kernel]:
 
     A map joins the maps whose results it reads element by element if all else that it reads is of
     lower levels (so an optimizer's moments and parameters become one kernel); failing that, a map of its
-    level and size with which it shares an operand.
+    level and size with which it shares an operand, or any if they are small.
     """
     owner: dict[Value, _Group] = {}
     groups: list[_Group] = []
@@ -49,7 +53,8 @@ def merged(kernels: list[Kernel], context: Context) -> list[Kernel]:
                     target = _joined(direct, group, groups, owner, context)
             if target is None:
                 for g in groups:
-                    if g.level == group.level and g.reads & group.reads and _fits(g, group, context):
+                    alike = g.reads & group.reads or kernel.grid <= SMALL
+                    if g.level == group.level and alike and _fits(g, group, context):
                         target = g
                         break
         if target is not None:

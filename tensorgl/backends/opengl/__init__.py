@@ -12,9 +12,9 @@ from tensorgl.backends.base import Backend
 from tensorgl.backends.glsl import GlslBackend
 from tensorgl.backends.opengl.compute import ComputeDevice
 from tensorgl.backends.opengl.fragment import FragmentDevice
-from tensorgl.backends.opengl.probe import create_context, is_software, probe
+from tensorgl.backends.opengl.probe import create_context, describe, is_software
 
-__all__ = ["create", "probe", "target_for"]
+__all__ = ["create", "describe", "target_for"]
 
 TARGETS = ("compute", "fragment")
 

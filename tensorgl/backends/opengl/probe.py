@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["OpenGL", "check_process", "create_context", "is_software", "probe"]
+__all__ = ["OpenGL", "check_process", "create_context", "describe", "is_software"]
 
 _INSTALL = {
     "libEGL.so": "apt-get install libegl1",
@@ -86,7 +86,7 @@ def create_context() -> Any:
     )
 
 
-def probe() -> OpenGL:
+def describe() -> OpenGL:
     """What a context is; the first call opens one, and closes it.
 
     Raises:

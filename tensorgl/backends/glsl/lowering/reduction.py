@@ -29,9 +29,10 @@ SHORT = 64
 """Up to so many elements a result take one stage, however few invocations that is."""
 LONG = 1024
 """More elements a result take another stage, however many invocations the first has."""
-LITTLE = 1 << 16
+LITTLE = 1 << 17
 """Up to so many elements in all are not worth another launch, unless one invocation reads MANY."""
-MANY = 4096
+MANY = 8192, 32768
+"""On hardware, where one invocation waits for memory, and on software rasterisers, where it does not."""
 BLOCK = 16
 """About so many terms are added one after the other."""
 
@@ -124,7 +125,7 @@ def arranged(x: Operand, dim: tuple[int, ...]) -> tuple[Operand, Fold]:
     )
 
 
-def _parts(fold: Fold) -> int:
+def _parts(fold: Fold, software: bool) -> int:
     """Into how many parts of each result the next stage folds; 1 if it is the last."""
     count, results = fold.count, fold.outer * fold.inner
     little = results * count <= LITTLE
@@ -132,7 +133,7 @@ def _parts(fold: Fold) -> int:
         few, enough = BLOCK, False  # a stage that reads texels saves most of the loads
     else:
         few, enough = SHORT, results >= 4 * INVOCATIONS
-    one = little and count * min(results, 4) <= MANY
+    one = little and count * min(results, 4) <= MANY[software]
     if one or count <= few or (count <= LONG and enough):
         return 1
     wanted = max(4 * INVOCATIONS // results, count // SHORT)
@@ -140,10 +141,13 @@ def _parts(fold: Fold) -> int:
 
 
 def folded(
-    operands: list[Operand], fold: Fold, stage: Callable[[list[Operand], Fold], list[Value]]
+    operands: list[Operand],
+    fold: Fold,
+    context: Context,
+    stage: Callable[[list[Operand], Fold], list[Value]],
 ) -> tuple[list[Operand], Fold]:
     """The operands and the fold of the last stage, after those before it, which `stage` makes."""
-    while (parts := _parts(fold)) > 1:
+    while (parts := _parts(fold, context.limits.software)) > 1:
         fold = replace(fold, parts=parts)
         operands = [v.whole() for v in stage(operands, fold)]
         fold = replace(fold, count=parts, parts=1)
@@ -184,7 +188,7 @@ def reduction(value: Value, context: Context) -> Value:
         op = "copy" if x.value.dtype is d else "cast"
         return context.step(op, [x.through(value.shape, strides)], (d,), value.shape, d)
     operands, fold = folded(
-        [operand], fold, lambda xs, f: [Value(value.op, xs, f, f.shape, single(d))]
+        [operand], fold, context, lambda xs, f: [Value(value.op, xs, f, f.shape, single(d))]
     )
     return Value(value.op, operands, fold, value.shape, d)
 
@@ -253,7 +257,7 @@ def place(value: Value, context: Context) -> Value:
     if fold.count == 1:
         return _full(0, value.shape, d, context)
     operands, fold = folded(
-        [operand], fold, lambda xs, f: _pair(f"{value.op}_parts", xs, f, d, context)
+        [operand], fold, context, lambda xs, f: _pair(f"{value.op}_parts", xs, f, d, context)
     )
     return Value(value.op, operands, fold, value.shape, d)
 
@@ -301,7 +305,10 @@ def var_mean(value: Value, context: Context) -> Value:
     )
     if prod(shape):
         operands, fold = folded(
-            [operand], fold, lambda xs, f: _pair("var_mean", xs, f, dtypes.float32, context)
+            [operand],
+            fold,
+            context,
+            lambda xs, f: _pair("var_mean", xs, f, dtypes.float32, context),
         )
     else:
         operands = [operand]
@@ -337,7 +344,7 @@ def _exponentials(value: Value, context: Context) -> Value | None:
         return None
     operand, fold = arranged(a, dim)
     operands, fold = folded(
-        [operand], fold, lambda xs, f: _pair("sum_exp", xs, f, dtypes.float32, context)
+        [operand], fold, context, lambda xs, f: _pair("sum_exp", xs, f, dtypes.float32, context)
     )
     both = [(top.shape, top.dtype), (value.shape, value.dtype)]
     found = context.step("sum_exp", list(operands), fold, (), value.dtype, both)
