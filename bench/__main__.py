@@ -51,9 +51,9 @@ def _chosen(device: str) -> list[str]:
     """The cases that say something on a device."""
     able: set[str | None] = {None}
     if device == "gl":
-        from tensorgl.backends.opengl.probe import probe
+        from tensorgl.backends.opengl.probe import describe
 
-        able |= {"gl"} if probe().software else {"gl", "gpu"}
+        able |= {"gl"} if describe().software else {"gl", "gpu"}
     return [name for name, case in CASES.items() if case.needs in able]
 
 
