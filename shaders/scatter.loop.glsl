@@ -1,7 +1,7 @@
-// out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) the last of these
+// out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) with the last
 // Every texel looks at all indices. With SHARED there is one index for each k, else one for each a, k, b;
-// LIST says that those of the four lanes are the same and begin at a texel, ONE that the sources are. Several PARTS of the result, STEP
-// elements each, take PART of the k each.
+// LIST says that those of the four lanes are the same and begin at a texel, ONE that the sources are the
+// same. If there are PARTS of the result, STEP elements each, each of them takes PART of the k.
 #input x
 #input index
 #input source

@@ -1,4 +1,4 @@
-// out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) the last of these
+// out[a, n, b] = x[a, n, b] combined with source[a, k, b] of all k whose index is n, or (SET) with the last
 // The indices are sorted, so that those k follow each other. Where a segment begins is read from a table, or
 // (STARTS is 0) found by bisection. Whole blocks of it may be at hand as one term (BLOCKS of a row, or 0).
 #input x

@@ -43,6 +43,7 @@ void kernel(int t) {
 #if PAIR
     RESULT0(t, ivec4(key(found.x), index(found.x, row.x), key(found.y), index(found.y, row.y)));
 #else
-    RESULT0(t, ivec4(index(found.x, row.x), index(found.y, row.y), index(found.z, row.z), index(found.w, row.w)));
+    RESULT0(t, ivec4(index(found.x, row.x), index(found.y, row.y),
+                     index(found.z, row.z), index(found.w, row.w)));
 #endif
 }

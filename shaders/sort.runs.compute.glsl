@@ -9,7 +9,8 @@ shared int sort_keys[RUN];
 shared int indices[RUN];
 
 void main() {
-    int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x), id = int(gl_LocalInvocationID.x);
+    int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);
+    int id = int(gl_LocalInvocationID.x);
     int row = group / RUNS, run = group - row * RUNS;
     for (int i = id; i < RUN; i += THREADS) {
         int column = run * RUN + i;

@@ -19,8 +19,10 @@ void kernel(int t) {
                 before += ivec4(lessThan(other, mine)) | (ivec4(equal(other, mine)) & left);
             }
             before = select(ivec4(lessThan(i + lane, ivec4(N))), before, ivec4(-2));
-            found += i * ivec4(equal(wanted, before.xxxx)) + (i + 1) * ivec4(equal(wanted, before.yyyy))
-                   + (i + 2) * ivec4(equal(wanted, before.zzzz)) + (i + 3) * ivec4(equal(wanted, before.wwww));
+            found += i * ivec4(equal(wanted, before.xxxx))
+                   + (i + 1) * ivec4(equal(wanted, before.yyyy))
+                   + (i + 2) * ivec4(equal(wanted, before.zzzz))
+                   + (i + 3) * ivec4(equal(wanted, before.wwww));
         }
     }
     RESULT0(t, found);

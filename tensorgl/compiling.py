@@ -1,9 +1,9 @@
 """`compile`: a training step that runs again as one recorded plan, without its Python.
 
-On a lazy backend the function is called as it is the first time (so that optimizers make their state), recorded
-the second time, and from then on replayed: as long as the arguments' structure, shapes, dtypes and
-values (of what is no tensor), grad mode, training flags and the gradients' state are as they were.
-Anything else is called and recorded anew. On cpu the function is simply called.
+On a lazy backend the function is called as it is the first time (so that optimizers make their
+state), recorded the second time, and from then on replayed: as long as the arguments' structure,
+shapes, dtypes and values (of what is no tensor), grad mode, training flags and the gradients' state
+are as they were. Anything else is called and recorded anew. On cpu the function is simply called.
 
 What is not an op does not run at a replay, but for what goes through `effects.effect`: step counts,
 learning-rate schedules and random offsets.
@@ -68,7 +68,7 @@ class _Variant:
     def __init__(self) -> None:
         self.effects: list[tuple[Callable[[], Any], int]] = []
         self.leaves: list[tuple[Any, Any, Any, Any]] = []  # leaf, handle, gradient before, after
-        self.result: Any = None  # the returned structure, tensors as their places in `captured.results`
+        self.result: Any = None  # what is returned, with places instead of tensors
         self.avals: list[Any] = []
         self.captured: Any = None
 
@@ -214,10 +214,7 @@ class _Compiled:
 
 def _recording(tensors: list[Any]) -> Any:
     """That of the arguments' backend; without tensors, of a backend in use. None if all are eager."""
-    if tensors:
-        backends = [backend_of(t._aval.device) for t in tensors]
-    else:
-        backends = loaded()
+    backends = [backend_of(t._aval.device) for t in tensors] if tensors else loaded()
     return next((r for b in backends if (r := b.recording()) is not None), None)
 
 
@@ -312,5 +309,7 @@ def _modules_of(function: Callable[..., Any]) -> list[Module]:
     if inspect.isfunction(plain):
         names = inspect.getclosurevars(plain)
         found += [*names.nonlocals.values(), *names.globals.values()]
-    owners = [v for x in found if not isinstance(x, Module) for v in getattr(x, "__dict__", {}).values()]
+    owners = [
+        v for x in found if not isinstance(x, Module) for v in getattr(x, "__dict__", {}).values()
+    ]
     return [x for x in (*found, *owners) if isinstance(x, Module)]

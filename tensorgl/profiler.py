@@ -97,8 +97,8 @@ class EventList(list[FunctionEvent]):
         """The events as text, a line each.
 
         Args:
-            sort_by: an attribute of the events, such as "cpu_time_total" or "gpu_time_total" ("cuda_time_total"
-                and "device_time_total" mean the same), the greatest first; None: as they are.
+            sort_by: an attribute of the events, such as "cpu_time_total" or "gpu_time_total", which
+                "cuda_time_total" and "device_time_total" mean too; the greatest first. None: as they are.
             row_limit: how many lines at most.
             max_name_column_width: longer names are cut.
 
@@ -112,7 +112,8 @@ class EventList(list[FunctionEvent]):
             rows.sort(key=lambda e: -getattr(e, sort_by))
         cpu = sum(e.self_cpu_time_total for e in self)
         gpu = sum(e.gpu_time_total for e in self)
-        head = ["Name", "Self CPU %", "Self CPU", "CPU total", "GPU %", "GPU total", "GPU avg", "MiB", "GB/s", "Calls", "Shape", "Ops"]  # fmt: skip
+        head = ["Name", "Self CPU %", "Self CPU", "CPU total", "GPU %", "GPU total", "GPU avg"]
+        head += ["MiB", "GB/s", "Calls", "Shape", "Ops"]
         lines = [head]
         for e in rows[:row_limit]:
             rate = e.bytes / e.gpu_time_total / 1e3 if e.gpu_time_total and e.bytes else None
@@ -165,7 +166,7 @@ class profile:
         activities: a set of ProfilerActivity; both if not given.
         record_shapes: keep operands' shapes of ops (launches have theirs always).
         on_trace_ready: called with this profile at its end.
-        schedule, profile_memory, with_stack, with_flops: PyTorch's; all steps are recorded, the others are not
+        schedule, profile_memory, with_stack, with_flops: PyTorch's; they have no effect, and every step is
             recorded.
     """
 
@@ -358,5 +359,3 @@ def _percent(part: float, whole: float) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
-
-

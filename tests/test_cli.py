@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tensorgl import cli
+from tests.gl import made
 
-def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+
+def run(
+    *args: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tensorgl", *args]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, env=env)
 
 
 def python(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -70,8 +77,54 @@ def test_missing_script() -> None:
 def test_info_names_what_there_is() -> None:
     result = run("info")
     assert (result.returncode, result.stderr) == (0, "")
-    for word in ("tensorgl", "Python", "numpy", "device cpu", "OpenGL", "accelerator"):
+    for word in ("tensorgl", "Python", "numpy", "device cpu", "device gl", "accelerator"):
         assert word in result.stdout
+    assert "new tensors   on cpu: TENSORGL_DEVICE is not set\n" in result.stdout
+
+
+def test_info_explains_the_choice() -> None:
+    if isinstance(made("compute"), str):
+        pytest.skip("no OpenGL")
+    said = run("info", TENSORGL_DEVICE="gl", TENSORGL_GL_TARGET="fragment").stdout
+    for word in (
+        "target fragment: as TENSORGL_GL_TARGET says",
+        "max_texture_size",
+        "accelerator   gl: TENSORGL_DEVICE=gl asks for it",
+        "new tensors   on gl: TENSORGL_DEVICE=gl",
+    ):
+        assert word in said
+    said = run("info", TENSORGL_DEVICE="cpu").stdout
+    assert "target compute: it has compute shaders" in said
+    assert "accelerator   none: TENSORGL_DEVICE=cpu asks for the CPU" in said
+
+
+@pytest.mark.parametrize(
+    ("what", "remedy"),
+    [
+        ("libEGL.so.1: cannot open shared object file", "run: apt-get install libegl1\n"),
+        ("libGL.so.1: cannot open shared object file", "run: apt-get install libgl1\n"),
+        ("cannot create context", "run: apt-get install libegl1 libgl1-mesa-dri\n"),
+    ],
+)
+def test_info_names_what_is_missing(
+    what: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import moderngl
+
+    from tensorgl.backends.opengl import probe
+
+    def fails(**options: object) -> object:
+        raise Exception(what)
+
+    monkeypatch.setattr(moderngl, "create_standalone_context", fails)
+    monkeypatch.delenv("TENSORGL_DEVICE", raising=False)
+    probe._probed.cache_clear()
+    assert cli.main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert "device gl     not available\n" in said
+    assert what in said
+    assert remedy in said
+    assert "accelerator   none: device gl is not available\n" in said
 
 
 def test_version() -> None:

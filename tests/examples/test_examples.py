@@ -1,10 +1,12 @@
-"""Each example, run as a script: short runs of all, and the whole demo with its accuracy."""
+"""Each example, run as a script: short runs of all on every device, and the whole demo with its accuracy."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,27 @@ SHORT = {
 }
 
 
-def run(name: str, *args: str, cwd: Path) -> str:
+def run(name: str, *args: str, cwd: Path, **settings: str) -> str:
+    """What the example prints; on the CPU unless the settings, environment variables, say otherwise."""
     command = [sys.executable, "-W", "error", str(FOLDER / f"{name}.py"), *args]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        env=os.environ | {"TENSORGL_DEVICE": "cpu"} | settings,
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+@cache
+def printed_on_the_cpu(name: str, cwd: Path) -> str:
+    return run(name, *SHORT[name][0], cwd=cwd)
 
 
 def test_every_example_is_here() -> None:
@@ -49,6 +67,21 @@ def test_a_short_run(name: str, tmp_path: Path) -> None:
         assert picture in output
     if not pictures:
         assert len(output) > 20
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_run_on_gl_prints_what_the_cpu_prints(
+    name: str, gl_target: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    settings = {"TENSORGL_DEVICE": "gl", "TENSORGL_GL_TARGET": gl_target}
+    found = run(name, *SHORT[name][0], cwd=folder, **settings)
+    expected = printed_on_the_cpu(name, folder)
+    assert NUMBER.sub("", found) == NUMBER.sub("", expected)
+    numbers, reference = ([float(x) for x in NUMBER.findall(t)] for t in (found, expected))
+    if name == "digits_cnn":  # the last is how long it took
+        numbers, reference = numbers[:-1], reference[:-1]
+    assert numbers == pytest.approx(reference, rel=0.02, abs=0.02)
 
 
 def test_the_demo_reads_98_percent(tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ class GlslBackend(Backend):
                 base = self._read(handle.base)
                 steps = tuple(s * base.itemsize for s in at.strides)
                 begin = base.reshape(-1)[handle.offset :]
-                return np.ndarray(at.shape, base.dtype, np.ascontiguousarray(begin), 0, steps).copy()
+                return np.ndarray(
+                    at.shape, base.dtype, np.ascontiguousarray(begin), 0, steps
+                ).copy()
         return self._read(handle)
 
     def _copied(self, handle: Handle, aval: Aval) -> Node:
@@ -256,6 +258,7 @@ class GlslBackend(Backend):
     def counters(self) -> dict[str, int]:
         with self.graph.lock:
             self.pool.collect()
+        tables = [t.buffer.block.bytes for t in self._tables.values() if t.buffer is not None]
         return {
             "launches": self._launches,
             "compiles": len(self._programs),
@@ -263,7 +266,7 @@ class GlslBackend(Backend):
             "plans": self._planned,
             "uploads": self._uploads,
             "downloads": self._downloads,
-            "bytes_live": self.pool.live - sum(t.buffer.block.bytes for t in self._tables.values()),
+            "bytes_live": self.pool.live - sum(tables),
             "bytes_peak": self.pool.peak,
             "bytes_pooled": self.pool.pooled,
             "bytes_reserved_peak": self.pool.reserved_peak,

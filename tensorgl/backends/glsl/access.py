@@ -110,7 +110,7 @@ class Scope:
         return self.let(kind, f"{a} - {self.quotient(kind, a, n)} * {n}")
 
     def _walk(self, kind: str, position: str, digits: Digits, start: str) -> str:
-        """start + the sum of digit * stride."""
+        """The start, and the sum of digit * stride."""
         terms = [
             d if s == 1 else f"{d} * {s}"
             for d, (_, s) in zip(
@@ -128,7 +128,12 @@ class Scope:
         return self.let(kind, total)
 
     def at(
-        self, index: Index, shape: tuple[int, ...], strides: tuple[int, ...], start: str, aligned: bool
+        self,
+        index: Index,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        start: str,
+        aligned: bool,
     ) -> Index:
         """The element of memory for a position in `shape`, walked by `strides` from `start` on.
 
@@ -143,7 +148,7 @@ class Scope:
         if not digits or all(s == 0 for _, s in digits):
             return Index("scalar", start or "0", flat)
         inner, step = digits[-1]
-        if index.form == "texel" and inner % 4 == 0 or len(digits) == 1 and index.form == "texel":
+        if index.form == "texel" and (inner % 4 == 0 or len(digits) == 1):
             outer_aligned = all(s % 4 == 0 for _, s in digits[:-1])
             if step == 1 and aligned and outer_aligned:
                 in_texels = (*((n, s // 4) for n, s in digits[:-1]), ((inner + 3) // 4, 1))

@@ -28,14 +28,43 @@ __all__ = ["LiveFloat", "LiveInt", "Recording", "live"]
 def _refuse(self: Any, *others: Any) -> NoReturn:
     raise CaptureError(
         "a number that changes from step to step (a learning rate, a step count, a random offset) is "
-        "used in Python arithmetic or in a condition inside a compiled step; use it as an operand of a tensor op"
+        "used in Python arithmetic or in a condition inside a compiled step; use it as an operand of a "
+        "tensor op"
     )
 
 
+_ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+)
 _REFUSED = (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow neg pos abs "
-    "lt le gt ge eq ne bool and rand or ror xor rxor lshift rlshift rshift rrshift index"
-).split()
+    *_ARITHMETIC,
+    *(f"r{name}" for name in _ARITHMETIC),
+    *(
+        "rshift",
+        "rrshift",
+        "neg",
+        "pos",
+        "abs",
+        "index",
+        "bool",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+    ),
+)
 
 
 class LiveFloat(float):
@@ -75,7 +104,7 @@ class Recording:
         self._arguments: list[Node] = []
 
     def arguments(self, handles: list[Any], avals: list[Any]) -> list[Node]:
-        """Each argument as a realised node of its own: on the memory that it is in, where that is possible."""
+        """Each argument as a realised node of its own, on the memory that it is in if possible."""
         graph = self.backend.graph
         fresh: list[Any] = []
         for handle, aval in zip(handles, avals, strict=True):
@@ -89,6 +118,7 @@ class Recording:
         graph = self.backend.graph
         base, offset = (handle.base, handle.offset) if isinstance(handle, View) else (handle, 0)
         buffer = base.buffer
+        assert buffer is not None, "arguments have been flushed"
         if not offset:
             return graph.leaf(aval, buffer)
         if buffer.order is None:
@@ -164,9 +194,7 @@ class Captured:
         bases = [(x.base if isinstance(x, View) else x) for x in results]
         mine = set(bases)
         self.state = [(node, k) for node, k in output.items() if node not in mine]
-        self.results = [
-            (output.get(base), base, x) for base, x in zip(bases, results, strict=True)
-        ]
+        self.results = [(output.get(base), base, x) for base, x in zip(bases, results, strict=True)]
 
     def reads(self, handle: Any) -> bool:
         """Whether the plan depends on what was in this memory before it."""
@@ -215,5 +243,7 @@ class Captured:
                 if node is None:
                     buffer = plan.outputs[k].buffer(leaves, blocks)
                     node = made[k] = backend.graph.leaf(base.call.out, buffer)
-            handles.append(View(node, handle.layout, handle.offset) if isinstance(handle, View) else node)
+            handles.append(
+                View(node, handle.layout, handle.offset) if isinstance(handle, View) else node
+            )
         return handles

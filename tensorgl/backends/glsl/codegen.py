@@ -170,9 +170,7 @@ class Emitter(Scope):
         value, order = x.value, x.value.order
         assert order is not None
         if index.order is not None:
-            shape, strides = (
-                tuple(s[d] for d in index.order) for s in (shape, strides)
-            )
+            shape, strides = (tuple(s[d] for d in index.order) for s in (shape, strides))
             index = index.reshaped(shape)
         if not start:
             digits = physical(simplified(zip(shape, strides, strict=True)), value.shape, order)
@@ -208,7 +206,9 @@ class Emitter(Scope):
 
     def splat(self, x: Number) -> str:
         """A Python number in four lanes."""
-        return self.let("vec4" if x.float else "ivec4", f"{'vec4' if x.float else 'ivec4'}({self.number(x)})")
+        return self.let(
+            "vec4" if x.float else "ivec4", f"{'vec4' if x.float else 'ivec4'}({self.number(x)})"
+        )
 
 
 def literal(x: float) -> str:
@@ -218,15 +218,14 @@ def literal(x: float) -> str:
     return "NAN_()" if isnan(x) else "INFINITY_()" if x > 0 else "-INFINITY_()"
 
 
+_TESTS = ("eq", "ne", "lt", "le", "isnan", "logical_not")
+_BITS = ("bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor")
 _TRUTHS = frozenset(
-    ["eq", "ne", "lt", "le", "isnan", "logical_not", "bitwise_not", "copy", "where", "mul", "minimum", "maximum"]
-    + ["bitwise_and", "bitwise_or", "bitwise_xor", "cast", "bernoulli"]
+    (*_TESTS, *_BITS, "copy", "cast", "where", "mul", "minimum", "maximum", "bernoulli")
 )
 """Ops that give 0 or 1 for operands that are 0 or 1."""
-_MOVES = frozenset(
-    ["copy", "cast", "full", "flip", "pad", "cat", "where", "take", "gather"]
-    + ["narrow_backward", "update", "uniform"]
-)
+_PARTS = ("cat", "pad", "flip", "narrow_backward", "update", "where", "take", "gather")
+_MOVES = frozenset((*_PARTS, "copy", "cast", "full", "uniform"))
 """Ops whose results are elements of their operands, or are rounded already."""
 
 

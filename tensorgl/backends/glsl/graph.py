@@ -213,9 +213,10 @@ class Graph:
         trace = Trace(nodes)
         key, leaves, numbers, written = trace.key, trace.leaves, trace.numbers, trace.written
         views: list[View] = []
-        epoch = object()  # which no earlier walk had; the trace itself would hold its leaves in a cycle
-        place = 0
-        for node in nodes:
+        epoch = (
+            object()
+        )  # which no earlier walk had; the trace itself would hold its leaves in a cycle
+        for place, node in enumerate(nodes):
             call = node.call
             key.append(call)
             for s in node.srcs:
@@ -271,17 +272,14 @@ class Graph:
                 node.index = place
                 node.epoch = epoch
                 node.uses = 0
-            place += 1
-        s = base = target = source = None  # they would count as references  # noqa: F841
+        s = base = target = source = None  # they would count as references
         visible = trace.visible
         for view in views:
             if getrefcount(view) > _REFERENCES + view.uses:
                 view.base.uses = -1
-        place = 0
-        for node in nodes:
+        for place, node in enumerate(nodes):
             if node.epoch is epoch and getrefcount(node) > _REFERENCES + node.uses:
                 visible[place] = 1
-            place += 1
         key.append(bytes(visible))
         return trace
 

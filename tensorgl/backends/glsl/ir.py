@@ -33,10 +33,9 @@ def vec(d: dtype) -> str:
     return "vec4" if d.category == dtypes.FLOAT else "ivec4"
 
 
-MOVING = frozenset(
-    ["flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "scatter_few"]
-    + ["pool_max", "pool_argmax", "pool_sum", "pool_take", "pool_put", "pool_spread"]
-)
+_INDEXING = ("flip", "pad", "cat", "narrow_backward", "update", "take", "gather", "scatter_few")
+_POOLING = ("pool_max", "pool_argmax", "pool_sum", "pool_take", "pool_put", "pool_spread")
+MOVING = frozenset((*_INDEXING, *_POOLING))
 """Maps whose element i may need another element of an operand of their size."""
 ONCE = frozenset(["pad", "cat", "narrow_backward", "update"])
 """Those that compute each element of an operand once, whatever their size."""
@@ -102,9 +101,7 @@ class Operand:
     def permuted(self, dims: tuple[int, ...]) -> Operand:
         """Its dims in another order."""
         at = self.layout
-        return self.through(
-            tuple(at.shape[d] for d in dims), tuple(at.strides[d] for d in dims)
-        )
+        return self.through(tuple(at.shape[d] for d in dims), tuple(at.strides[d] for d in dims))
 
 
 class Value:
@@ -122,6 +119,8 @@ class Value:
     """
 
     __slots__ = (
+        "dtype",
+        "home",
         "leaf",
         "op",
         "operands",
@@ -130,8 +129,6 @@ class Value:
         "place",
         "shape",
         "size",
-        "dtype",
-        "home",
         "users",
         "visible",
         "width",

@@ -6,7 +6,7 @@ interned, so that layouts compare by identity. Where a view starts is not part o
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -44,7 +44,7 @@ def dense_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
-@lru_cache(maxsize=None)
+@cache
 def layout(shape: Shape, strides: Shape | None = None) -> Layout:
     """The one layout of this shape and these strides, row-major ones if not given."""
     if strides is None:

@@ -8,7 +8,7 @@ for, so a block can be used again at once. A `Buffer` is a tensor's place in a b
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tensorgl.backends.glsl.device import Device
@@ -39,7 +39,7 @@ class Buffer:
         self.traits = traits(block.kind, block.width, order)
 
 
-@lru_cache(maxsize=None)
+@cache
 def traits(kind: str, width: int, order: tuple[int, ...] | None) -> tuple[Any, ...]:
     """One tuple for each combination, so that keys compare by identity."""
     return kind, width, order

@@ -48,9 +48,9 @@ def merged(kernels: list[Kernel], context: Context) -> list[Kernel]:
         direct = [g for g in below if g.level == top]
         target = None
         if kernel.template is None:
-            if direct and all(_fits(g, group, context) for g in direct):
-                if all(reads[v] for v in reads if v in owner and owner[v].level == top):
-                    target = _joined(direct, group, groups, owner, context)
+            straight = all(reads[v] for v in reads if v in owner and owner[v].level == top)
+            if direct and straight and all(_fits(g, group, context) for g in direct):
+                target = _joined(direct, group, groups, owner, context)
             if target is None:
                 for g in groups:
                     alike = g.reads & group.reads or kernel.grid <= SMALL
@@ -70,7 +70,11 @@ def merged(kernels: list[Kernel], context: Context) -> list[Kernel]:
 
 
 def _joined(
-    direct: list[_Group], group: _Group, groups: list[_Group], owner: dict[Value, _Group], context: Context
+    direct: list[_Group],
+    group: _Group,
+    groups: list[_Group],
+    owner: dict[Value, _Group],
+    context: Context,
 ) -> _Group | None:
     """The groups of `direct` as one that has room for `group`, or None."""
     count = sum(len(g.kernel.outputs) for g in direct) + 1

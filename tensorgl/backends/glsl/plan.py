@@ -43,7 +43,9 @@ class Output(NamedTuple):
 
     def buffer(self, leaves: Sequence[Buffer], blocks: Sequence[Block]) -> Buffer:
         """It after a run."""
-        return leaves[self.place] if self.leaf else Buffer(blocks[self.place], self.start, self.order)
+        return (
+            leaves[self.place] if self.leaf else Buffer(blocks[self.place], self.start, self.order)
+        )
 
 
 class Plan:
@@ -87,10 +89,10 @@ class Plan:
             view = memoryview(self.numbers)
             floats = self._float_view = view.cast("f")
             ints = self._int_view = view.cast("i")
-        for place, number in self.floats:
-            floats[place] = numbers[number]
-        for place, number in self.ints:
-            ints[place] = numbers[number]
+        for at, number in self.floats:
+            floats[at] = numbers[number]
+        for at, number in self.ints:
+            ints[at] = numbers[number]
         take = pool.take
         blocks = [take(kind, texels, width) for kind, texels, width in self.blocks]
         slots = [b.block.memory for b in leaves]
@@ -245,9 +247,7 @@ def _start(v: Value) -> int:
     return 0 if v.home is None else v.home[1]
 
 
-def _about(
-    kernel: Kernel, program: Program, number: int, memory: Container[Value]
-) -> Launch:
+def _about(kernel: Kernel, program: Program, number: int, memory: Container[Value]) -> Launch:
     stored = [v for v in kernel.outputs if v is not None]
     ops: dict[str, None] = {}
     stack: list[Value] = [*stored, *(x.value for x in kernel.inputs.values())]

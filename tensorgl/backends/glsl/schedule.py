@@ -37,9 +37,7 @@ PLACES = 4, 16
 x at two, and in a chain of such each doubles the places of those before it."""
 
 _DEAR = frozenset(["uniform", "normal", "bernoulli", "randint", "erfinv", "lgamma", "polygamma"])
-_FREE = frozenset(
-    ["full", "copy", "cast", "part", "arange", "flip", "where", "pad", "matmul_view"]
-)
+_FREE = frozenset(["full", "copy", "cast", "part", "arange", "flip", "where", "pad", "matmul_view"])
 
 
 def schedule(shot: Snapshot, context: Context) -> list[Kernel]:
@@ -58,12 +56,18 @@ class _Cut:
         self.eager = context.eager
         self.roots: dict[Value, Value | None] = {}  # realised value -> the anchor whose end it is
         self.ends: dict[Value, Value] = {}  # a result of several -> what is stored instead of it
-        self.readers: dict[Value, set[Value]] = {}  # roots whose kernels contain a user of the value
-        self.aligned: set[Value] = set()  # inlined, and element i of the root needs its element i only
+        self.readers: dict[
+            Value, set[Value]
+        ] = {}  # roots whose kernels contain a user of the value
+        self.aligned: set[Value] = (
+            set()
+        )  # inlined, and element i of the root needs its element i only
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
-        self.strict: set[Value] = set()  # an anchor reads their elements many times, in its own order
+        self.strict: set[Value] = (
+            set()
+        )  # an anchor reads their elements many times, in its own order
         self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
 
     def decide(self) -> None:
@@ -162,11 +166,12 @@ class _Cut:
         readers, aligned, _ = self._users(value)
         if not value.visible and aligned and len(readers) == 1 and not self.eager:
             end = next(iter(readers))
-            if self.roots.get(end, value) is None:
+            needs = _inputs(value) | (self.reads[end] - {value})
+            room = len(needs) <= self.context.limits.inputs - 2
+            if self.roots.get(end, value) is None and room:
                 self.roots[end] = value
                 self.readers[value] = readers
-                self.reads[end].discard(value)
-                self.reads[end] |= _inputs(value)
+                self.reads[end] = needs
                 return
         self._realise(value, value)
 
@@ -220,7 +225,7 @@ class _Cut:
         return kernels
 
     def _wanted(self) -> dict[Value, tuple[int, ...] | None]:
-        """The physical orders of maps that anchors want to read, and of maps that can be one kernel with those."""
+        """The orders of maps that anchors want to read, and of maps that can be one kernel with those."""
         orders: dict[Value, tuple[int, ...] | None] = {}
         for value, anchor in self.roots.items():
             if anchor is not None or value.visible:

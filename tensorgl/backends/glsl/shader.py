@@ -31,7 +31,9 @@ def _read(name: str) -> str:
 @cache
 def _sections(target: str) -> dict[str, Template]:
     parts = re.split(r"^//: (.*)\n", _read(f"targets/{target}"), flags=re.MULTILINE)
-    return {n: Template(text.strip() + "\n") for n, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return {
+        n: Template(text.strip() + "\n") for n, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def section(target: str, name: str, **values: object) -> str:
@@ -77,7 +79,11 @@ def _cut(text: str, texts: dict[str, list[str]]) -> None:
             name = found[1]
         lines.append(line)
         constant = lines[0].startswith("const ")
-        if line == "}" or (line.rstrip().endswith(";") if constant else line.rstrip().endswith("}") and len(lines) == 1):
+        if line == "}" or (
+            line.rstrip().endswith(";")
+            if constant
+            else line.rstrip().endswith("}") and len(lines) == 1
+        ):
             texts.setdefault(name, []).append("\n".join(lines) + "\n")
             lines = []
 

@@ -163,7 +163,20 @@ class TestWrites:
         np.testing.assert_array_equal(a.cpu().numpy(), np.arange(12.0).reshape(3, 4))
 
 
-STEPS = ["add", "mul", "neg", "t", "row", "write", "writeview", "look", "sub", "relu", "reshape", "expand"]
+STEPS = [
+    "add",
+    "mul",
+    "neg",
+    "t",
+    "row",
+    "write",
+    "writeview",
+    "look",
+    "sub",
+    "relu",
+    "reshape",
+    "expand",
+]
 
 
 @settings(max_examples=40)
@@ -175,7 +188,9 @@ def test_any_program_gives_what_it_gives_on_the_cpu_fused_or_not(
     use(target)
 
     def run(place: str) -> list[np.ndarray]:
-        a = tg.tensor(np.random.default_rng(seed).integers(-4, 5, (4, 6)).astype(np.float32), device=place)
+        a = tg.tensor(
+            np.random.default_rng(seed).integers(-4, 5, (4, 6)).astype(np.float32), device=place
+        )
         alive = [a]
         for k, step in enumerate(program):
             v = alive[-1]

@@ -12,18 +12,19 @@ Three ways, registered by the primitive's name:
     Number. Maps are inlined into whatever reads them. Loads must stay within the operand: clamp the
     indices, then select.
 
-`@anchor(name, inline=(…))`: a kernel of its own, from a template in shaders/. `lower(value, context) -> Kernel`
-    chooses the template, its `#define`s and inputs by the shapes and layouts of `value.operands` and by
-    `context.limits`. Operands whose places are in `inline` may be expressions when nobody else wants their
-    value; others are realised first. What reads the result element by element may be absorbed by
-    the kernel (its epilogue): RESULT and store take care of it.
+`@anchor(name, inline=(…))`: a kernel of its own, from a template in shaders/. `lower(value, context)`
+    gives the Kernel: template, `#define`s and inputs, chosen by the shapes and layouts of `value.operands`
+    and by `context.limits`. Operands whose places are in `inline` may be expressions when nobody else
+    wants their value; the others are memory, or as little work on it as a relu. What reads the result
+    element by element may be absorbed by the kernel (its epilogue): RESULT and store take care of it.
 
 `@rewrite(name)`: before scheduling, a value is replaced by others. `rule(value, context) -> Value`, with
-    `context.step(op, operands, params, shape, dtype)` making new values: a primitive, or a step of the lowering's own
-    that has an anchor or a map. So a large sum becomes two, and so on. Returning `value` itself keeps it.
+    `context.step(op, operands, params, shape, dtype)` making new values: a primitive, or a step of the
+    lowering's own that has an anchor or a map. So a large sum becomes two, and so on. Returning
+    `value` itself keeps it.
 
-An op of several results (an aval tuple) gives `value.params`… and its parts are values "part" with params k; an
-anchor for it returns a Kernel whose results are those parts, `context.parts(value)`.
+A step of several results (`parts`) has values "part" with params k for them; its anchor returns a Kernel
+whose results are `context.parts(value)`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,18 @@ from tensorgl.backends.glsl.ir import Kernel, Operand, Value
 from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dtypes import dtype
 
-__all__ = ["ANCHORS", "NUMBERS", "READS", "REWRITES", "TABLES", "WANTED", "Anchor", "Context", "anchor", "rewrite"]
+__all__ = [
+    "ANCHORS",
+    "NUMBERS",
+    "READS",
+    "REWRITES",
+    "TABLES",
+    "WANTED",
+    "Anchor",
+    "Context",
+    "anchor",
+    "rewrite",
+]
 
 
 class Context:
@@ -151,7 +163,7 @@ ANCHORS: dict[str, Anchor] = {}
 READS: dict[str, Callable[[Value], int]] = {}
 """How many elements of each operand a map reads for one of its own, where that is more than one."""
 WANTED: dict[str, Callable[[Value, int], tuple[int, ...] | None]] = {}
-"""For anchors that want an operand in another physical order than row-major: `(value, k)` to that of operand k."""
+"""For anchors that want operands in another physical order than row-major: `(value, k)` to that of k."""
 REWRITES: dict[str, Callable[[Value, Context], Value]] = {}
 
 NUMBERS: dict[str, Callable[..., tuple[int, ...]]] = {}

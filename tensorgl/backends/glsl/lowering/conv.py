@@ -278,12 +278,10 @@ def _last_of(value: Value, k: int) -> tuple[int, ...] | None:
 
 
 WANTED["conv_rows"] = WANTED["conv_depthwise"] = _last_of
-WANTED["conv_weight_rows"] = WANTED["conv_weight_depthwise"] = (
-    lambda value, k: _last(len(value.operands[k].shape))
+WANTED["conv_weight_rows"] = WANTED["conv_weight_depthwise"] = lambda value, k: _last(
+    len(value.operands[k].shape)
 )
-WANTED["conv_weight_planes"] = (
-    lambda value, k: None if k else _planar(len(value.operands[k].shape))
-)
+WANTED["conv_weight_planes"] = lambda value, k: None if k else _planar(len(value.operands[k].shape))
 
 
 @anchor("conv_depthwise")

@@ -74,7 +74,7 @@ def full(e: Emitter, value: Value, index: Index) -> str:
 
 @map_op("arange")
 def arange(e: Emitter, value: Value, index: Index) -> str:
-    """start + step * k, as numpy does: the product first."""
+    """The sum of start and step * k, as numpy does."""
     (k,) = e.digits(index.reshaped(value.shape))
     start, step = (e.splat(x) for x in value.operands)
     if value.dtype.category == dtypes.FLOAT:

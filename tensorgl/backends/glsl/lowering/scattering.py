@@ -14,16 +14,15 @@ A shader can raise no error: an index out of range is sent nowhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 from tensorgl import dtypes
 from tensorgl.backends.glsl.access import Index
 from tensorgl.backends.glsl.codegen import Emitter, map_op
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, vec
 from tensorgl.backends.glsl.layout import dense_strides
-from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
+from tensorgl.backends.glsl.lowering import READS, Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.sorting import sorted_pairs, sorting_work
 
 FEW = 8
@@ -146,19 +145,13 @@ def put(value: Value, context: Context) -> Value:
 def scatter(value: Value, context: Context) -> Value:
     """An index for each element of a part of the source."""
     x, index, source = value.operands
-    dim = value.params[0]
-    reduce = {"scatter": "", "scatter_add": "sum"}.get(value.op) or value.params[-1]
-    reduce = "" if value.op == "scatter" else reduce
+    dim, *reduces = value.params
+    reduce = {"scatter": "", "scatter_add": "sum"}.get(value.op, *reduces)
     source = source.through(index.shape, source.layout.strides)
-    steps = index.layout.strides
-    if all(
-        n == 1 or s == 0 or d == dim
-        for d, (n, s) in enumerate(zip(index.shape, steps, strict=True))
-    ):
+    steps = [s if n > 1 else 0 for n, s in zip(index.shape, index.layout.strides, strict=True)]
+    shared = not any(steps[:dim] + steps[dim + 1 :])  # as an index that was expanded is
+    if shared:
         index = index.through((index.shape[dim],), (steps[dim],))
-        shared = True
-    else:
-        shared = False
     part = tuple(n if d == dim else source.shape[d] for d, n in enumerate(x.shape))
     if part == x.shape:
         return _scattered(value, context, dim, reduce, [x, index, source], shared, False)
@@ -186,20 +179,16 @@ def _scattered(
     shape = value.shape
     s = Scatter(reduce, prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :]), k, shared, wrap)
 
-    def step(op: str, operands: list[Operand], params: Any = s, **options: Any) -> Value:
-        return context.step(op, operands, params, value.shape, options.get("dtype", value.dtype))
-
     if k <= FEW:
-        return step("scatter_few", operands, (s, dim))
+        return context.step("scatter_few", operands, (s, dim), shape, value.dtype)
     rows = 1 if shared else s.a * s.b
     software = context.limits.software
-    if s.work(software) > SOME[software] + sorting_work(rows, k, software) or (
-        not reduce and k > 2 * PART
-    ):
+    enough = SOME[software] + sorting_work(rows, k, software)
+    if s.work(software) > enough or (k > 2 * PART and not reduce):
         return _sorted(value, context, dim, s, operands)
-    if k <= 2 * PART:
-        return step("scatter_loop", operands)
-    return _in_parts(value, context, s, operands)
+    if k > 2 * PART:
+        return _in_parts(value, context, s, operands)
+    return context.step("scatter_loop", operands, s, shape, value.dtype)
 
 
 def _in_parts(value: Value, context: Context, s: Scatter, operands: list[Operand]) -> Value:
@@ -207,7 +196,7 @@ def _in_parts(value: Value, context: Context, s: Scatter, operands: list[Operand
     x, index, source = operands
     wide = dtypes.float32 if value.dtype.category == dtypes.FLOAT else dtypes.int32
     parts = -(-s.k // PART)
-    s = Scatter(s.reduce, s.a, s.n, s.b, s.k, s.shared, s.wrap, parts)
+    s = replace(s, parts=parts)
     step = -(-s.size // 4) * 4
     found = context.step("scatter_loop", [source, index, source], s, (parts, step), wide).whole()
     shown = found.through((parts, s.size), (step, 1))
@@ -240,9 +229,8 @@ def _sorted(value: Value, context: Context, dim: int, s: Scatter, operands: list
         each = context.step("arange", ends, (), (s.n + 1,), dtypes.int32).whole()
         each = each.through((rows, s.n + 1), (0, 1))
         keys = pairs.through((rows, s.k), (2 * stride, 2))
-        starts = context.step(
-            "searchsorted", [keys, each], (False,), each.shape, dtypes.int32
-        ).whole()
+        found = context.step("searchsorted", [keys, each], (False,), each.shape, dtypes.int32)
+        starts = found.whole()
     params = s, stride, table
     if s.blocks:
         wide = dtypes.float32 if value.dtype.category == dtypes.FLOAT else dtypes.int32
@@ -264,8 +252,7 @@ def scatter_loop(value: Value, context: Context) -> Kernel:
         "PART": PART if s.parts > 1 else s.k,
         "STEP": -(-s.size // 4) * 4,
     }
-    inputs = dict(zip(("x", "index", "source"), value.operands, strict=True))
-    return Kernel([value], [value], "scatter.loop", defines, inputs, grid=value.texels)
+    return _kernel(value, "scatter.loop", "x index source", defines)
 
 
 @anchor("scatter_segments", inline=(0,))
@@ -273,9 +260,7 @@ def scatter_segments(value: Value, context: Context) -> Kernel:
     """Every texel looks at the indices that are its own."""
     s, stride, table = value.params
     defines = s.defines(value.dtype) | {"STRIDE": stride, "STARTS": int(table)}
-    names = "x", "pairs", "starts", "blocks", "source"
-    inputs = dict(zip(names, value.operands, strict=True))
-    return Kernel([value], [value], "scatter.segments", defines, inputs, grid=value.texels)
+    return _kernel(value, "scatter.segments", "x pairs starts blocks source", defines)
 
 
 @anchor("scatter_blocks")
@@ -283,8 +268,12 @@ def scatter_blocks(value: Value, context: Context) -> Kernel:
     """A term for each block of indices."""
     s, stride, _ = value.params
     defines = s.defines(value.dtype) | {"STRIDE": stride, "SIZE": value.size}
-    inputs = dict(zip(("pairs", "source"), value.operands, strict=True))
-    return Kernel([value], [value], "scatter.blocks", defines, inputs, grid=value.texels)
+    return _kernel(value, "scatter.blocks", "pairs source", defines)
+
+
+def _kernel(value: Value, template: str, names: str, defines: dict[str, int | str]) -> Kernel:
+    inputs: dict[str, Operand] = dict(zip(names.split(), value.operands, strict=True))
+    return Kernel([value], [value], template, defines, inputs, grid=value.texels)
 
 
 @map_op("scatter_wrapped")
@@ -323,6 +312,9 @@ def scatter_few(e: Emitter, value: Value, index: Index) -> str:
             term = e.let(kind, f"op_{_STEPS[s.reduce]}({found}, {term})")
         found = e.let(kind, f"op_where({hit}, {term}, {found})")
     return found
+
+
+READS["scatter_few"] = lambda value: value.params[0].k
 
 
 def _coordinates(k: int, shape: tuple[int, ...]) -> list[int]:

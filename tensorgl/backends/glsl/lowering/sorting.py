@@ -133,8 +133,8 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
     n, keep = x.shape[-1], value.shape[dim]
     count = prod(x.shape[:-1])
 
-    def result(op: str, source: list[Operand], rows: Rows) -> Value:
-        return context.step(op, source, rows, value.shape, value.dtype)
+    def result(op: str, source: list[Operand], rows: Rows | None) -> Value:
+        return context.step(op, source, rows or (), value.shape, value.dtype)
 
     if n <= SMALL and count * n**3 <= LITTLE:
         rows = Rows(count, n, int(descending), n, 0, first, keep, order)
@@ -155,7 +155,7 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
         strides = [2] * len(order)
         for d, step in zip(order, steps, strict=False):
             strides[d] = 2 * pairs.width * step
-        return result("copy", [x.through(value.shape, tuple(strides), 1)], ())
+        return result("copy", [x.through(value.shape, tuple(strides), 1)], None)
     rows = Rows(count, n, flip, run, stride, 0, run)
     x, run = _merged(_sorted_runs(x, rows, context), rows, n, context)
     rows = Rows(count, n, flip, 2 * run, rows.width, first, keep, order)
@@ -226,7 +226,8 @@ def _ranks(x: Operand, rows: Rows, context: Context) -> Operand:
 def sort_by_texels(value: Value, context: Context) -> Kernel:
     """Each invocation a texel of the result."""
     rows: Rows = value.params
-    inputs = dict(zip(("x", "place"), value.operands, strict=False))
+    names = ["x", "place"]
+    inputs: dict[str, Operand] = dict(zip(names, value.operands, strict=False))
     template = value.op.replace("_", ".")
     order = None if value.op == "sort_rank" else rows.physical
     return Kernel(
