@@ -273,14 +273,14 @@ class Graph:
                 node.epoch = epoch
                 node.uses = 0
         s = base = target = source = None  # they would count as references
-        visible = trace.visible
         for view in views:
             if getrefcount(view) > _REFERENCES + view.uses:
                 view.base.uses = -1
-        for place, node in enumerate(nodes):
-            if node.epoch is epoch and getrefcount(node) > _REFERENCES + node.uses:
-                visible[place] = 1
-        key.append(bytes(visible))
+        # Not with `enumerate`, which holds a reference of its own.
+        trace.visible = bytearray(
+            [n.epoch is epoch and getrefcount(n) > _REFERENCES + n.uses for n in nodes]
+        )
+        key.append(bytes(trace.visible))
         return trace
 
 

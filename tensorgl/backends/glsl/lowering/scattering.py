@@ -145,8 +145,9 @@ def put(value: Value, context: Context) -> Value:
 def scatter(value: Value, context: Context) -> Value:
     """An index for each element of a part of the source."""
     x, index, source = value.operands
-    dim, *reduces = value.params
-    reduce = {"scatter": "", "scatter_add": "sum"}.get(value.op, *reduces)
+    dim: int = value.params[0]
+    reduces: dict[str, str] = {"scatter": "", "scatter_add": "sum"}
+    reduce = reduces[value.op] if value.op in reduces else value.params[1]
     source = source.through(index.shape, source.layout.strides)
     steps = [s if n > 1 else 0 for n, s in zip(index.shape, index.layout.strides, strict=True)]
     shared = not any(steps[:dim] + steps[dim + 1 :])  # as an index that was expanded is

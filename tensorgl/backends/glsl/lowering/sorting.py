@@ -133,8 +133,8 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
     n, keep = x.shape[-1], value.shape[dim]
     count = prod(x.shape[:-1])
 
-    def result(op: str, source: list[Operand], rows: Rows | None) -> Value:
-        return context.step(op, source, rows or (), value.shape, value.dtype)
+    def result(op: str, source: list[Operand], params: Rows | None) -> Value:
+        return context.step(op, source, params or (), value.shape, value.dtype)
 
     if n <= SMALL and count * n**3 <= LITTLE:
         rows = Rows(count, n, int(descending), n, 0, first, keep, order)
@@ -237,7 +237,7 @@ def sort_by_texels(value: Value, context: Context) -> Kernel:
 
 @anchor("sort_runs")
 def sort_runs(value: Value, context: Context) -> Kernel:
-    """Each work group a run; more than one count of groups can hold go on in the next."""
+    """Each work group a run. One count of groups holds no more than 65535."""
     rows: Rows = value.params
     groups = rows.rows * rows.runs
     across = min(groups, 1 << 15)
