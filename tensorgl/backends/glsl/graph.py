@@ -272,7 +272,7 @@ class Graph:
                 node.index = place
                 node.epoch = epoch
                 node.uses = 0
-        s = base = target = source = None  # they would count as references
+        node = s = base = target = source = None  # they would count as references
         for view in views:
             if getrefcount(view) > _REFERENCES + view.uses:
                 view.base.uses = -1
