@@ -41,19 +41,20 @@ class Carts:
         return self.state.astype(np.float32), stands
 
 
-def episode(policy: nn.Module, carts: Carts) -> tuple[tg.Tensor, tg.Tensor, np.ndarray]:
-    """States (T, CARTS, 4), pushes (T, CARTS), and which poles stood before each push."""
+def episode(policy: nn.Module, carts: Carts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """States (LIMIT, CARTS, 4), pushes (LIMIT, CARTS), and which poles stood before each push."""
+    states = np.zeros((LIMIT, CARTS, 4), np.float32)
+    pushes, standing = np.zeros((2, LIMIT, CARTS), np.float32)
     state, alive = carts.reset(), np.ones(CARTS, bool)
-    states, pushes, standing = [], [], []
-    while alive.any() and len(states) < LIMIT:
-        states.append(tg.tensor(state))
+    for t in range(LIMIT):
         with tg.no_grad():
-            chance = policy(states[-1]).squeeze(1).sigmoid()
-        pushes.append(tg.bernoulli(chance))
-        standing.append(alive)
-        state, stands = carts.step(pushes[-1].cpu().numpy() > 0)
+            chance = policy(tg.tensor(state)).squeeze(1).sigmoid()
+        states[t], pushes[t], standing[t] = state, tg.bernoulli(chance).tolist(), alive
+        state, stands = carts.step(pushes[t] > 0)
         alive = alive & stands
-    return tg.stack(states), tg.stack(pushes), np.stack(standing)
+        if not alive.any():
+            break
+    return states, pushes, standing
 
 
 def main() -> None:
@@ -74,7 +75,8 @@ def main() -> None:
         for t in reversed(range(len(standing))):
             ahead = standing[t] * (1 + DISCOUNT * ahead)
             returns[t] = ahead
-        target, mask = tg.tensor(returns), tg.tensor(standing).float()
+        target, mask = tg.tensor(returns), tg.tensor(standing)
+        states, pushes = tg.tensor(states), tg.tensor(pushes)
         expected = value(states).squeeze(2)
         advantage = (target - expected.detach()) * mask
         advantage = advantage / (advantage.square().sum() / mask.sum()).sqrt().clamp(min=1e-6)

@@ -8,6 +8,7 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.avals import Size
 from tensorgl.dispatch import call1, call2, call_view, defvjp, op
+from tensorgl.dtypes import element
 from tensorgl.ops.shapes import (
     as_shape,
     is_contiguous,
@@ -377,7 +378,7 @@ def sliced(input: Tensor, starts: Shape, stops: Shape, steps: Shape) -> Tensor:
 
 def padded(input: Tensor, widths: tuple[tuple[int, int], ...], value: float = 0) -> Tensor:
     """`value` put around: (before, after) along every dim, not negative."""
-    return call2(p.pad, input, value, (widths,))
+    return call2(p.pad, input, element(value, input._aval.dtype), (widths,))
 
 
 def _spread(g: Tensor, dim: int, step: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import op, source
+from tensorgl.dtypes import element
 from tensorgl.inplace import inplace
 from tensorgl.ops.casting import cast
 from tensorgl.ops.movement import clone, expand
@@ -20,7 +21,7 @@ def as_scalar(name: str, like: Tensor, value: Any) -> Tensor:
     """A number or 0-dim tensor as a 0-dim tensor of the dtype and device of `like`."""
     a = like._aval
     if not isinstance(value, TensorBase):
-        return source(p.full, (value,), ((), a.dtype), a.device)
+        return source(p.full, (element(value, a.dtype),), ((), a.dtype), a.device)
     x: Any = value
     if x.ndim:
         raise RuntimeError(

@@ -129,6 +129,78 @@ def _load(e: Emitter, x: Operand, place: _Place, window: list[str]) -> str:
     return e.load(x, Index(form, total, sizes, order))
 
 
+class _Row(NamedTuple):
+    """Four windows beside each other, or two and two, whose elements are read as whole texels.
+
+    Attributes:
+        runs: for each group of neighbours the coordinates of the first; the last counts groups.
+        count: how many neighbours a group has.
+        order: the physical order of the operand.
+    """
+
+    runs: list[list[str]]
+    count: int
+    order: Shape | None
+
+
+def _row(e: Emitter, index: Index, value: Value, dims: list[_Dim]) -> _Row | None:
+    """The row in which the four windows of a texel lie, if what they see begins at texels."""
+    x, inner = value.operands[0], len(value.shape) - 1
+    order = x.value.order if x.whole and e.is_realised(x.value) else index.order
+    d = dims[-1]
+    count = 4 if d.windows % 4 == 0 else 2
+    if index.form != "texel" or d.windows % count or count * d.stride % 4 or d.size % 4:
+        return None
+    if prod(value.params[0]) > UNROLLED or any(o and o[-1] != inner for o in (order, index.order)):
+        return None
+    walked = index.order or tuple(range(inner + 1))
+    sizes = (*(value.shape[k] for k in walked[:-1]), d.windows // count)
+    runs: list[list[str]] = []
+    for k in range(4 // count):
+        place = index.expr if count == 4 else f"min({index.expr} * 2 + {k}, {prod(sizes) - 1})"
+        runs.append(e.digits(Index("scalar", e.let("int", place), sizes, index.order)))
+    return _Row(runs, count, order)
+
+
+def _row_load(
+    e: Emitter, x: Operand, row: _Row, dims: list[_Dim], taps: tuple[int, ...]
+) -> tuple[str, str]:
+    """What each window of a row has at a tap, and the mask of its being there."""
+    rank, d = len(x.shape), dims[-1]
+    walked = row.order or tuple(range(rank))
+    sizes = tuple(x.shape[k] for k in walked)
+    steps = dict(zip(walked, dense_strides((*sizes[:-1], sizes[-1] // 4)), strict=True))
+    groups, texels = d.windows // row.count, row.count * d.stride // 4  # of each group
+    shifts = [m * d.stride + taps[-1] * d.dilation - d.low for m in range(row.count)]
+    lanes: list[str] = []
+    masks: list[str] = []
+    for digits in row.runs:
+        seen = [
+            _seen(e, "int", w, *at)
+            for w, at in zip(digits[rank - len(dims) :], list(zip(dims, taps, strict=True))[:-1])
+        ]
+        outer = [*digits[: rank - len(dims)], *(w for w, _ in seen)]
+        masks.append(" & ".join(f"({m})" for _, m in seen if m) or "-1")
+        for texel, lane in (divmod(s, 4) for s in shifts):
+            last = f"{digits[-1]} * {texels} + {texel}"
+            high = (groups - 1) * texels + texel
+            last, _ = _inside(e, "int", last, texel, high, d.size // 4)
+            terms = [f"{i} * {steps[k]}" for k, i in enumerate(outer) if x.shape[k] > 1]
+            at = e.let("int", " + ".join([*terms, last]))
+            lanes.append(f"{e.load(x, Index('texel', at, sizes, row.order))}.{'xyzw'[lane]}")
+    kind = vec(x.value.dtype)
+    found = (
+        [f"ivec4({', '.join(m for m in masks for _ in shifts)})"] if set(masks) != {"-1"} else []
+    )
+    if shifts[0] < 0 or (d.windows - row.count) * d.stride + shifts[-1] >= d.size:
+        firsts = ", ".join(f"{digits[-1]}" for digits in row.runs for _ in shifts)
+        moves = ", ".join(str(s) for s in shifts * len(row.runs))
+        column = f"ivec4({firsts}) * {row.count * d.stride} + ivec4({moves})"
+        column = e.let("ivec4", column)
+        found.append(f"(~({column} >> 31) & (({column} - {d.size}) >> 31))")
+    return e.let(kind, f"{kind}({', '.join(lanes)})"), " & ".join(found)
+
+
 def _each(e: Emitter, counts: list[int], body: Callable[[tuple[Tap, ...]], None]) -> None:
     """Call `body` for every combination of numbers below the counts, or once inside of loops."""
     if prod(counts) <= UNROLLED:
@@ -181,6 +253,11 @@ def _taps(
 ) -> None:
     """Call `note` for each tap of a window with its value, and its mask where it may lie in the padding."""
     dims = _forward(value)
+    row = _row(e, index, value, dims)
+    if row is not None:
+        for taps in product(*(range(d.kernel) for d in dims)):
+            note(taps, *_row_load(e, value.operands[0], row, dims, taps))
+        return
     place = _place(e, index, value.shape, len(dims))
     windows = list(zip(place.kinds, place.digits, strict=True))[-len(dims) :]
 
