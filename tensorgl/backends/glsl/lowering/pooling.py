@@ -2,11 +2,7 @@
 
 An element of a result is computed from the few elements of its window, or of the windows that have it
 inside, so that an elementwise op before or after is part of the same kernel, and so are a maximum and its
-tap. Small windows are written out; large ones are loops. Where memory holds the channels last, four
-channels are one load.
-
-What lies in the padding is never read: its coordinate is moved inside, and its value masked. Masks
-are -1 or 0, in an int where all four lanes agree.
+tap. Small windows are written out; large ones are loops. How they are read: windows.py.
 """
 
 from __future__ import annotations
@@ -14,191 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 from math import prod
-from typing import Any, NamedTuple
 
 from tensorgl import dtypes
-from tensorgl.backends.glsl.access import LANES, Index
+from tensorgl.backends.glsl.access import Index
 from tensorgl.backends.glsl.codegen import Emitter, map_op
-from tensorgl.backends.glsl.ir import Operand, Value, vec
+from tensorgl.backends.glsl.ir import Value, vec
 from tensorgl.backends.glsl.layout import dense_strides
 from tensorgl.backends.glsl.lowering import READS, Context, rewrite
+from tensorgl.backends.glsl.lowering.windows import (
+    Dim,
+    Place,
+    Row,
+    Tap,
+    backward,
+    forward,
+    inside,
+    load,
+    place,
+    row,
+)
 
 UNROLLED = 16
 """Elements of a window that are written out one by one; more are loops."""
-
-Shape = tuple[int, ...]
-Tap = Any
-"""The number of an element along one dim of a window: an int, or the name of a loop's variable."""
-
-
-class _Dim(NamedTuple):
-    """How windows lie along one dim: window w has its tap k at w * stride + k * dilation - low."""
-
-    size: int
-    windows: int
-    kernel: int
-    stride: int
-    low: int
-    dilation: int
-
-    @property
-    def covering(self) -> int:
-        """How many windows may have an element inside."""
-        return self.dilation * (self.kernel - 1) // self.stride + 1
-
-
-def _dims(size: Shape, windows: Shape, params: tuple[Any, ...]) -> list[_Dim]:
-    kernel, stride, padding, dilation = params
-    lows = [low for low, _ in padding]
-    return [_Dim(*d) for d in zip(size, windows, kernel, stride, lows, dilation, strict=True)]
-
-
-def _forward(value: Value) -> list[_Dim]:
-    """The dims of an op whose elements are windows."""
-    n = len(value.params[0])
-    return _dims(value.operands[0].shape[-n:], value.shape[-n:], value.params)
-
-
-def _backward(value: Value) -> list[_Dim]:
-    """The dims of an op whose elements lie in windows."""
-    n = len(value.params[0])
-    return _dims(value.shape[-n:], value.operands[0].shape[-n:], value.params[1:])
-
-
-class _Place(NamedTuple):
-    """Where four lanes are in a result.
-
-    Attributes:
-        digits: the coordinate of each dim. That of the dim `texels` counts groups of four.
-        kinds: their GLSL types: int where the lanes agree, else ivec4.
-        texels: the dim along which the lanes are neighbours; None if the coordinates say it all.
-        order: the physical order in which the result is walked.
-    """
-
-    digits: list[str]
-    kinds: list[str]
-    texels: int | None
-    order: Shape | None
-
-
-def _place(e: Emitter, index: Index, shape: Shape, n: int) -> _Place:
-    """The coordinates of an index, where windows slide over the last `n` dims."""
-    order = index.order
-    dims = order or tuple(range(len(shape)))
-    sizes = [shape[d] for d in dims]
-    last = max((k for k, size in enumerate(sizes) if size > 1), default=0)
-    inner = dims[last]
-    if index.form == "texel" and shape[inner] % 4 == 0:
-        sizes[last] //= 4
-        digits = e.digits(Index("scalar", index.expr, tuple(sizes), order))
-        kinds = ["int"] * len(shape)
-        if inner < len(shape) - n:
-            return _Place(digits, kinds, inner, order)
-        digits[inner] = e.let("ivec4", f"4 * {digits[inner]} + {LANES}")
-        kinds[inner] = "ivec4"
-        return _Place(digits, kinds, None, order)
-    index = e.element(Index(index.form, index.expr, tuple(sizes), order))
-    kind = "int" if index.form == "scalar" else "ivec4"
-    return _Place(e.digits(index), [kind] * len(shape), None, order)
-
-
-def _load(e: Emitter, x: Operand, place: _Place, window: list[str]) -> str:
-    """An operand at the coordinates of a place, but for the last dims at those of a window."""
-    shape = x.shape
-    order = x.value.order if x.whole and e.is_realised(x.value) else place.order
-    dims = order or tuple(range(len(shape)))
-    sizes = tuple(shape[d] for d in dims)
-    steps = dict(zip(dims, dense_strides(sizes), strict=True))
-    digits = [*place.digits[: len(shape) - len(window)], *window]
-    form = "lanes" if "ivec4" in place.kinds else "scalar"
-    inner = place.texels
-    if inner is not None:
-        if steps[inner] == 1 and shape[inner] % 4 == 0:
-            form = "texel"
-            steps = {d: 1 if d == inner else s // 4 for d, s in steps.items()}
-        else:
-            form = "lanes"
-            digits[inner] = f"(4 * {digits[inner]} + {LANES})"
-    terms = [
-        digits[d] if steps[d] == 1 else f"{digits[d]} * {steps[d]}"
-        for d in dims
-        if shape[d] > 1 and digits[d] not in ("0", "ivec4(0)")
-    ]
-    total = " + ".join(terms) or "0"
-    total = e.let("ivec4", f"ivec4({total})") if form == "lanes" else e.let("int", total)
-    return e.load(x, Index(form, total, sizes, order))
-
-
-class _Row(NamedTuple):
-    """Four windows beside each other, or two and two, whose elements are read as whole texels.
-
-    Attributes:
-        runs: for each group of neighbours the coordinates of the first; the last counts groups.
-        count: how many neighbours a group has.
-        order: the physical order of the operand.
-    """
-
-    runs: list[list[str]]
-    count: int
-    order: Shape | None
-
-
-def _row(e: Emitter, index: Index, value: Value, dims: list[_Dim]) -> _Row | None:
-    """The row in which the four windows of a texel lie, if what they see begins at texels."""
-    x, inner = value.operands[0], len(value.shape) - 1
-    order = x.value.order if x.whole and e.is_realised(x.value) else index.order
-    d = dims[-1]
-    count = 4 if d.windows % 4 == 0 else 2
-    if index.form != "texel" or d.windows % count or count * d.stride % 4 or d.size % 4:
-        return None
-    if prod(value.params[0]) > UNROLLED or any(o and o[-1] != inner for o in (order, index.order)):
-        return None
-    walked = index.order or tuple(range(inner + 1))
-    sizes = (*(value.shape[k] for k in walked[:-1]), d.windows // count)
-    runs: list[list[str]] = []
-    for k in range(4 // count):
-        place = index.expr if count == 4 else f"min({index.expr} * 2 + {k}, {prod(sizes) - 1})"
-        runs.append(e.digits(Index("scalar", e.let("int", place), sizes, index.order)))
-    return _Row(runs, count, order)
-
-
-def _row_load(
-    e: Emitter, x: Operand, row: _Row, dims: list[_Dim], taps: tuple[int, ...]
-) -> tuple[str, str]:
-    """What each window of a row has at a tap, and the mask of its being there."""
-    rank, d = len(x.shape), dims[-1]
-    walked = row.order or tuple(range(rank))
-    sizes = tuple(x.shape[k] for k in walked)
-    steps = dict(zip(walked, dense_strides((*sizes[:-1], sizes[-1] // 4)), strict=True))
-    groups, texels = d.windows // row.count, row.count * d.stride // 4  # of each group
-    shifts = [m * d.stride + taps[-1] * d.dilation - d.low for m in range(row.count)]
-    lanes: list[str] = []
-    masks: list[str] = []
-    for digits in row.runs:
-        seen = [
-            _seen(e, "int", w, *at)
-            for w, at in zip(digits[rank - len(dims) :], list(zip(dims, taps, strict=True))[:-1])
-        ]
-        outer = [*digits[: rank - len(dims)], *(w for w, _ in seen)]
-        masks.append(" & ".join(f"({m})" for _, m in seen if m) or "-1")
-        for texel, lane in (divmod(s, 4) for s in shifts):
-            last = f"{digits[-1]} * {texels} + {texel}"
-            high = (groups - 1) * texels + texel
-            last, _ = _inside(e, "int", last, texel, high, d.size // 4)
-            terms = [f"{i} * {steps[k]}" for k, i in enumerate(outer) if x.shape[k] > 1]
-            at = e.let("int", " + ".join([*terms, last]))
-            lanes.append(f"{e.load(x, Index('texel', at, sizes, row.order))}.{'xyzw'[lane]}")
-    kind = vec(x.value.dtype)
-    found = (
-        [f"ivec4({', '.join(m for m in masks for _ in shifts)})"] if set(masks) != {"-1"} else []
-    )
-    if shifts[0] < 0 or (d.windows - row.count) * d.stride + shifts[-1] >= d.size:
-        firsts = ", ".join(f"{digits[-1]}" for digits in row.runs for _ in shifts)
-        moves = ", ".join(str(s) for s in shifts * len(row.runs))
-        column = f"ivec4({firsts}) * {row.count * d.stride} + ivec4({moves})"
-        column = e.let("ivec4", column)
-        found.append(f"(~({column} >> 31) & (({column} - {d.size}) >> 31))")
-    return e.let(kind, f"{kind}({', '.join(lanes)})"), " & ".join(found)
 
 
 def _each(e: Emitter, counts: list[int], body: Callable[[tuple[Tap, ...]], None]) -> None:
@@ -218,55 +51,60 @@ def _each(e: Emitter, counts: list[int], body: Callable[[tuple[Tap, ...]], None]
     nest(())
 
 
-def _span(tap: Tap, count: int) -> tuple[int, int]:
-    """The least and the greatest number that a tap may be."""
-    return (tap, tap) if isinstance(tap, int) else (0, count - 1)
-
-
-def _inside(e: Emitter, kind: str, x: str, low: int, high: int, size: int) -> tuple[str, str]:
-    """A coordinate that may be from `low` to `high`, moved to within `size`, and the mask of its being so."""
-    x = e.let(kind, x)
-    if low >= 0 and high < size:
-        return x, ""
-    mask = f"~({x} >> 31) & (({x} - {size}) >> 31)"
-    return e.let(kind, f"clamp({x}, 0, {size - 1})"), e.let(kind, mask)
-
-
-def _seen(e: Emitter, kind: str, w: str, d: _Dim, tap: Tap) -> tuple[str, str]:
-    """The coordinate that a window has at a tap, moved inside, and the mask of its being there."""
-    first, last = (k * d.dilation - d.low for k in _span(tap, d.kernel))
-    shift = str(first) if first == last else f"{tap} * {d.dilation} - {d.low}"
-    low, high = first, (d.windows - 1) * d.stride + last
-    return _inside(e, kind, f"{w} * {d.stride} + {shift}", low, high, d.size)
-
-
-def _masked(v: str, kind: str, masks: list[str]) -> str:
-    """`v` where all masks are -1, else 0."""
-    found = " & ".join(f"({m})" for m in masks if m)
-    if not found:
-        return v
-    return f"intBitsToFloat(floatBitsToInt({v}) & {found})" if kind == "vec4" else f"{v} & {found}"
-
-
 def _taps(
     e: Emitter, value: Value, index: Index, note: Callable[[tuple[Tap, ...], str, str], None]
 ) -> None:
     """Call `note` for each tap of a window with its value, and its mask where it may lie in the padding."""
-    dims = _forward(value)
-    row = _row(e, index, value, dims)
-    if row is not None:
-        for taps in product(*(range(d.kernel) for d in dims)):
-            note(taps, *_row_load(e, value.operands[0], row, dims, taps))
+    dims, x = forward(value), value.operands[0]
+    counts, n = [d.kernel for d in dims], len(dims)
+    line = row(e, index, value.shape) if prod(counts) <= UNROLLED else None
+    if line is not None and line.texels(e, x, line.count * dims[-1].stride):
+        for taps in product(*map(range, counts)):
+            note(taps, *_row_tap(e, value, line, dims, taps))
         return
-    place = _place(e, index, value.shape, len(dims))
-    windows = list(zip(place.kinds, place.digits, strict=True))[-len(dims) :]
+    at = place(e, index, value.shape, n)
+    windows = list(zip(at.kinds, at.digits, strict=True))[-n:]
 
     def body(taps: tuple[Tap, ...]) -> None:
-        seen = [_seen(e, *at, d, k) for at, d, k in zip(windows, dims, taps, strict=True)]
-        v = _load(e, value.operands[0], place, [x for x, _ in seen])
-        note(taps, v, " & ".join(f"({m})" for _, m in seen if m))
+        seen = [d.seen(e, *w, k) for d, w, k in zip(dims, windows, taps, strict=True)]
+        v = load(e, x, at, [c for c, _ in seen])
+        note(taps, v, _all([m for _, m in seen]))
 
-    _each(e, [d.kernel for d in dims], body)
+    _each(e, counts, body)
+
+
+def _row_tap(
+    e: Emitter, value: Value, line: Row, dims: list[Dim], taps: tuple[int, ...]
+) -> tuple[str, str]:
+    """What the windows of a row have at a tap, and the mask of its being there."""
+    lead, d = len(value.shape) - len(dims), dims[-1]
+    outers: list[list[str]] = []
+    masks: list[str] = []
+    for digits in line.runs:
+        pairs = zip(dims[:-1], digits[lead:-1], taps[:-1], strict=True)
+        seen = [d.seen(e, "int", w, k) for d, w, k in pairs]
+        outers.append([*digits[:lead], *(c for c, _ in seen)])
+        masks.append(_all([m for _, m in seen]))
+    shifts = [m * d.stride + taps[-1] * d.dilation - d.low for m in range(line.count)]
+    v, mask = line.load(e, value.operands[0], outers, line.count * d.stride, shifts)
+    return v, _all([_given_out(line, masks), mask])
+
+
+def _given_out(line: Row, masks: list[str]) -> str:
+    """Masks of a row's groups as one of its lanes."""
+    return line.lanes([m or "-1" for m in masks]) if any(masks) else ""
+
+
+def _all(masks: list[str]) -> str:
+    """The mask of all masks."""
+    return " & ".join(f"({m})" for m in masks if m)
+
+
+def _masked(v: str, kind: str, mask: str) -> str:
+    """`v` where the mask is -1, else 0."""
+    if not mask:
+        return v
+    return f"intBitsToFloat(floatBitsToInt({v}) & {mask})" if kind == "vec4" else f"{v} & {mask}"
 
 
 @map_op("pool_max")
@@ -316,7 +154,7 @@ def pool_sum(e: Emitter, value: Value, index: Index) -> str:
     total = e.variable(kind, f"{kind}(0)")
 
     def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
-        e.lines.append(f"{total} += {_masked(v, kind, [mask])};")
+        e.lines.append(f"{total} += {_masked(v, kind, mask)};")
 
     _taps(e, value, index, note)
     return total
@@ -325,66 +163,44 @@ def pool_sum(e: Emitter, value: Value, index: Index) -> str:
 @map_op("pool_take")
 def pool_take(e: Emitter, value: Value, index: Index) -> str:
     """Each window's element at its tap; 0 if that lies in the padding."""
-    dims = _forward(value)
+    dims = forward(value)
     index = e.element(index if index.order is not None else index.reshaped(value.shape))
-    place = _place(e, index, value.shape, len(dims))
+    at = place(e, index, value.shape, len(dims))
     rest = e.operand(value, 1, index)
     window: list[str] = []
     masks: list[str] = []
-    for d, w in zip(reversed(dims), reversed(place.digits), strict=False):
+    for d, w in zip(reversed(dims), reversed(at.digits), strict=False):
         k = e.remainder("ivec4", rest, d.kernel)
         rest = e.quotient("ivec4", rest, d.kernel)
-        low = -d.low
         high = (d.windows - 1) * d.stride + (d.kernel - 1) * d.dilation - d.low
         x = f"{w} * {d.stride} + {k} * {d.dilation} - {d.low}"
         # lanes past the end have any tap: they must stay inside too
-        x, mask = _inside(e, "ivec4", x, min(low, -1), high, d.size)
+        x, mask = inside(e, "ivec4", x, -1, high, d.size)
         window.append(x)
         masks.append(mask)
-    v = _load(e, value.operands[0], place._replace(kinds=["ivec4"]), window[::-1])
-    return _masked(v, vec(value.dtype), masks)
+    v = load(e, value.operands[0], at._replace(kinds=["ivec4"]), window[::-1])
+    return _masked(v, vec(value.dtype), _all(masks))
 
 
 @map_op("pool_put", "pool_spread")
 def pool_put(e: Emitter, value: Value, index: Index) -> str:
     """The gradients of the windows that have an element inside: all, or those that took it."""
-    dims = _backward(value)
-    place = _place(e, index, value.shape, len(dims))
-    strides = dense_strides(value.params[1])
-    # window q is the last that begins at or before the element, `rest` after its beginning
-    starts: list[tuple[str, str, str]] = []
-    for d, kind, x in zip(dims, place.kinds[-len(dims) :], place.digits[-len(dims) :], strict=True):
-        x = e.let(kind, f"{x} + {d.low}") if d.low else x
-        q = x if d.stride == 1 else e.quotient(kind, x, d.stride)
-        rest = f"{kind}(0)" if d.stride == 1 else e.remainder(kind, x, d.stride)
-        starts.append((kind, q, rest))
+    dims = backward(value)
     counts = [d.covering for d in dims]
-    result = vec(value.dtype)
-    total = e.variable(result, f"{result}(0)") if prod(counts) > 1 else ""
+    kind = vec(value.dtype)
+    line = row(e, index, value.shape) if prod(counts) <= UNROLLED else None
+    if line is not None and line.count % dims[-1].stride:
+        line = None
+    at = place(e, index, value.shape, len(dims)) if line is None else None
+    total = e.variable(kind, f"{kind}(0)") if prod(counts) > 1 else ""
     found: list[str] = []
 
     def body(backs: tuple[Tap, ...]) -> None:
-        window: list[str] = []
-        masks: list[str] = []
-        number: list[str] = []
-        for d, (kind, q, rest), back, s in zip(dims, starts, backs, strides, strict=True):
-            near, far = _span(back, d.covering)
-            low, high = d.low // d.stride - far, (d.size - 1 + d.low) // d.stride - near
-            w, mask = _inside(e, kind, f"{q} - {back}", low, high, d.windows)
-            k = e.let(kind, f"{rest} + {back} * {d.stride}")
-            if d.dilation > 1:
-                tap = e.quotient(kind, k, d.dilation)
-                masks.append(_equal(kind, f"{tap} * {d.dilation}", k))
-                k = tap
-            if far * d.stride + d.stride - 1 >= d.kernel * d.dilation:
-                masks.append(f"({k} - {d.kernel}) >> 31")
-            window.append(w)
-            masks.append(mask)
-            number.append(f"{k} * {s}")
-        if value.op == "pool_put":
-            taken = _load(e, value.operands[1], place, window)
-            masks.append(f"-ivec4(equal({taken}, ivec4({' + '.join(number)})))")
-        v = _masked(_load(e, value.operands[0], place, window), result, masks)
+        if line is not None:
+            v = _row_back(e, value, line, dims, backs)
+        else:
+            assert at is not None
+            v = _back(e, value, at, dims, backs)
         if total:
             e.lines.append(f"{total} += {v};")
         else:
@@ -394,15 +210,62 @@ def pool_put(e: Emitter, value: Value, index: Index) -> str:
     return total or found[0]
 
 
-def _equal(kind: str, a: str, b: str) -> str:
-    """The mask of two coordinates being equal; neither is far from zero."""
-    return f"~((({a}) - ({b})) | (({b}) - ({a}))) >> 31"
+def _back(e: Emitter, value: Value, at: Place, dims: list[Dim], backs: tuple[Tap, ...]) -> str:
+    """The gradient of one of the windows over each element."""
+    n = len(dims)
+    places = zip(dims, at.kinds[-n:], at.digits[-n:], backs, strict=True)
+    over = [d.over(e, kind, x, back) for d, kind, x, back in places]
+    window = [w for w, _, _ in over]
+    masks = [m for _, ms, _ in over for m in ms]
+    if value.op == "pool_put":
+        taken = load(e, value.operands[1], at, window)
+        masks.append(_took(taken, f"ivec4({_number(value, [k for _, _, k in over])})"))
+    return _masked(load(e, value.operands[0], at, window), vec(value.dtype), _all(masks))
+
+
+def _row_back(e: Emitter, value: Value, line: Row, dims: list[Dim], backs: tuple[int, ...]) -> str:
+    """The same for a row of elements: where the windows over them lie along it is known."""
+    lead, d = len(value.shape) - len(dims), dims[-1]
+    starts = [divmod(m + d.low, d.stride) for m in range(line.count)]
+    after = [divmod(rest + backs[-1] * d.stride, d.dilation) for _, rest in starts]
+    outers: list[list[str]] = []
+    masks: list[str] = []
+    numbers: list[str] = []
+    for digits in line.runs:
+        places = zip(dims[:-1], digits[lead:-1], backs[:-1], strict=True)
+        over = [d.over(e, "int", x, back) for d, x, back in places]
+        outers.append([*digits[:lead], *(w for w, _, _ in over)])
+        masks.append(_all([m for _, ms, _ in over for m in ms]))
+        taps = [k for _, _, k in over]
+        numbers += [_number(value, [*taps, str(tap)]) for tap, _ in after]
+    hits = ["-1" if not rest and tap < d.kernel else "0" for tap, rest in after]
+    shifts = [q - backs[-1] for q, _ in starts]
+    step = line.count // d.stride
+    v, mask = line.load(e, value.operands[0], outers, step, shifts)
+    every = [_given_out(line, masks), mask]
+    if "0" in hits:
+        every.append(f"ivec4({', '.join(hits * len(line.runs))})")
+    if value.op == "pool_put":
+        taken, _ = line.load(e, value.operands[1], outers, step, shifts)
+        every.append(_took(taken, f"ivec4({', '.join(numbers)})"))
+    return _masked(v, vec(value.dtype), _all(every))
+
+
+def _number(value: Value, taps: list[str]) -> str:
+    """The number of a tap from its numbers along each dim."""
+    strides = dense_strides(value.params[1])
+    return " + ".join(f"{k} * {s}" for k, s in zip(taps, strides, strict=True))
+
+
+def _took(taken: str, number: str) -> str:
+    """The mask of windows having taken an element with this number."""
+    return f"-ivec4(equal({taken}, {number}))"
 
 
 @rewrite("pool_max", "pool_sum")
 def whole(value: Value, context: Context) -> Value:
     """One large window that leaves nothing out is a reduction."""
-    dims = _forward(value)
+    dims = forward(value)
     alone = all(
         d.windows == 1 and d.kernel == d.size and d.dilation == 1 and not d.low for d in dims
     )
@@ -417,4 +280,4 @@ def whole(value: Value, context: Context) -> Value:
 for _name in ("pool_max", "pool_argmax", "pool_sum"):
     READS[_name] = lambda value: prod(value.params[0])
 for _name in ("pool_put", "pool_spread"):
-    READS[_name] = lambda value: prod(d.covering for d in _backward(value))
+    READS[_name] = lambda value: prod(d.covering for d in backward(value))
