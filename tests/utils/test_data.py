@@ -223,3 +223,19 @@ def test_single_samples_are_converted() -> None:
 
 def test_a_worker_has_no_part_of_its_own() -> None:
     assert get_worker_info() is None
+
+
+def test_the_order_does_not_depend_on_the_default_device() -> None:
+    def orders() -> list[list[int]]:
+        tg.manual_seed(5)
+        samplers = [
+            RandomSampler(range(9)),
+            RandomSampler(range(9), replacement=True),
+            SubsetRandomSampler([3, 1, 2]),
+            WeightedRandomSampler([0.1, 0.9, 0.5], 4),
+        ]
+        return [*map(list, samplers), random_split(range(9), [4, 5])[0].indices]
+
+    expected = orders()
+    with tg.device("meta"):
+        assert orders() == expected

@@ -25,6 +25,12 @@ GEOMETRIES = {
     "no batch": ((3, 10), (2,), (2,), ((0, 0),), (1,)),
     "disjoint": ((2, 4, 6, 8), (2, 2), (2, 2), PLAIN, (1, 1)),
     "disjoint, odd": ((2, 3, 7, 9), (2, 2), (2, 2), PLAIN, (1, 1)),
+    "pairs": ((3, 2, 6, 12), (2, 2), (2, 2), PLAIN, (1, 1)),
+    "pairs, padded": ((1, 3, 5, 12), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    "pairs, half a texel": ((1, 1, 2, 12), (2, 2), (2, 2), PLAIN, (1, 1)),
+    "pairs of elements": ((1, 3, 6, 14), (3, 2), (1, 2), ((1, 1), (0, 0)), (1, 1)),
+    "row, dilated": ((2, 3, 8, 16), (2, 3), (1, 1), ((1, 1), (2, 2)), (2, 2)),
+    "row, far apart": ((1, 3, 5, 16), (2, 2), (2, 4), ((1, 1), (1, 3)), (1, 2)),
     "gaps": ((2, 4, 9, 11), (2, 1), (3, 4), PLAIN, (1, 1)),
     "overlapping": ((1, 8, 9, 9), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     "same size": ((2, 4, 5, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
@@ -64,11 +70,11 @@ def random(shape: tuple[int, ...], dtype: str = "float32") -> Any:
     return x
 
 
-def on_gl(x: Any, last: bool) -> tg.Tensor:
-    """A tensor whose memory holds dim 1 last, if asked for."""
-    if not last or x.ndim < 3 or not x.size:
+def on_gl(x: Any, channels: str) -> tg.Tensor:
+    """A tensor whose memory holds dim 1 first, last or where it is."""
+    if channels == "second" or x.ndim < 3 or not x.size:
         return tg.from_numpy(x).to("gl")
-    order = (0, *range(2, x.ndim), 1)
+    order = (1, 0, *range(2, x.ndim)) if channels == "first" else (0, *range(2, x.ndim), 1)
     flat = tg.from_numpy(np.ascontiguousarray(x.transpose(order))).to("gl")
     buffer = Buffer(flat._data.buffer.block, 0, order)
     a = aval(x.shape, flat.dtype, GL)
@@ -83,8 +89,8 @@ def order_of(x: tg.Tensor) -> Any:
 def check(primitive: Any, arrays: list[Any], params: Any, tolerance: float = 0.0) -> None:
     """The same values as on cpu, whatever the order of memory."""
     expected = dispatch.calln(primitive, [tg.from_numpy(x) for x in arrays], params)
-    for last in (False, True):
-        tensors = [on_gl(x, last) for x in arrays]
+    for channels in ("second", "first", "last"):
+        tensors = [on_gl(x, channels) for x in arrays]
         actual = dispatch.calln(primitive, tensors, params)
         assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
         found = actual.cpu().numpy()
@@ -181,10 +187,10 @@ def launches(run: Any) -> tuple[int, Any]:
     return backend.counters()["launches"] - before, result
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_maximum_and_tap_are_one_launch_and_so_is_the_masked_gradient(last: bool) -> None:
+@pytest.mark.parametrize("channels", ["first", "second", "last"])
+def test_maximum_and_tap_are_one_launch_and_so_is_the_masked_gradient(channels: str) -> None:
     geometry = ((2, 2), (2, 2), PLAIN, (1, 1))
-    x = on_gl(numbered((2, 8, 12, 12)), last)
+    x = on_gl(numbered((2, 8, 12, 12)), channels)
     order = x._data.buffer.order
     count, (top, taps) = launches(
         lambda: [dispatch.call1(q, x, geometry) for q in (p.pool_max, p.pool_argmax)]
@@ -199,7 +205,7 @@ def test_maximum_and_tap_are_one_launch_and_so_is_the_masked_gradient(last: bool
 
 
 def test_what_comes_before_is_computed_in_the_same_kernel_if_once() -> None:
-    x = on_gl(numbered((2, 8, 12, 12)) / 64, True)
+    x = on_gl(numbered((2, 8, 12, 12)) / 64, "last")
 
     def pooled(kernel: int, stride: int, padding: int) -> Any:
         y = (x * 2 + 1).relu().exp().tanh()

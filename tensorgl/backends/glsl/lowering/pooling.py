@@ -58,7 +58,7 @@ def _taps(
     dims, x = forward(value), value.operands[0]
     counts, n = [d.kernel for d in dims], len(dims)
     line = row(e, index, value.shape) if prod(counts) <= UNROLLED else None
-    if line is not None and line.texels(e, x, line.count * dims[-1].stride):
+    if line is not None and line.texels(e, x, line.width * dims[-1].stride):
         for taps in product(*map(range, counts)):
             note(taps, *_row_tap(e, value, line, dims, taps))
         return
@@ -85,8 +85,8 @@ def _row_tap(
         seen = [d.seen(e, "int", w, k) for d, w, k in pairs]
         outers.append([*digits[:lead], *(c for c, _ in seen)])
         masks.append(_all([m for _, m in seen]))
-    shifts = [m * d.stride + taps[-1] * d.dilation - d.low for m in range(line.count)]
-    v, mask = line.load(e, value.operands[0], outers, line.count * d.stride, shifts)
+    shifts = [m * d.stride + taps[-1] * d.dilation - d.low for m in range(line.width)]
+    v, mask = line.load(e, value.operands[0], outers, line.width * d.stride, shifts)
     return v, _all([_given_out(line, masks), mask])
 
 
@@ -189,7 +189,7 @@ def pool_put(e: Emitter, value: Value, index: Index) -> str:
     counts = [d.covering for d in dims]
     kind = vec(value.dtype)
     line = row(e, index, value.shape) if prod(counts) <= UNROLLED else None
-    if line is not None and line.count % dims[-1].stride:
+    if line is not None and line.width % dims[-1].stride:
         line = None
     at = place(e, index, value.shape, len(dims)) if line is None else None
     total = e.variable(kind, f"{kind}(0)") if prod(counts) > 1 else ""
@@ -226,7 +226,7 @@ def _back(e: Emitter, value: Value, at: Place, dims: list[Dim], backs: tuple[Tap
 def _row_back(e: Emitter, value: Value, line: Row, dims: list[Dim], backs: tuple[int, ...]) -> str:
     """The same for a row of elements: where the windows over them lie along it is known."""
     lead, d = len(value.shape) - len(dims), dims[-1]
-    starts = [divmod(m + d.low, d.stride) for m in range(line.count)]
+    starts = [divmod(m + d.low, d.stride) for m in range(line.width)]
     after = [divmod(rest + backs[-1] * d.stride, d.dilation) for _, rest in starts]
     outers: list[list[str]] = []
     masks: list[str] = []
@@ -240,7 +240,7 @@ def _row_back(e: Emitter, value: Value, line: Row, dims: list[Dim], backs: tuple
         numbers += [_number(value, [*taps, str(tap)]) for tap, _ in after]
     hits = ["-1" if not rest and tap < d.kernel else "0" for tap, rest in after]
     shifts = [q - backs[-1] for q, _ in starts]
-    step = line.count // d.stride
+    step = line.width // d.stride
     v, mask = line.load(e, value.operands[0], outers, step, shifts)
     every = [_given_out(line, masks), mask]
     if "0" in hits:

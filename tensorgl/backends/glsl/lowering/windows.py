@@ -4,8 +4,8 @@ There are three ways to read, by how the lanes lie. Along a dim over which no wi
 that memory holds last, four of them are one load. In a row of windows the loads are the texels of that row,
 whose elements are given out to the lanes (`Row`). Anywhere else each lane loads its element.
 
-What lies outside is never read: its coordinate is moved inside, and its value masked. Masks are -1 or 0, in an
-int where all lanes agree.
+What lies outside is never read: its coordinate is moved inside, and its value masked. Masks are -1 or 0,
+in an int where all lanes agree.
 """
 
 from __future__ import annotations
@@ -177,13 +177,13 @@ class Row(NamedTuple):
 
     Attributes:
         runs: for each group of neighbours its coordinates; the last counts groups.
-        count: how many neighbours a group has.
+        width: how many neighbours a group has.
         groups: how many groups the dim has.
         order: the physical order in which the result is walked.
     """
 
     runs: list[list[str]]
-    count: int
+    width: int
     groups: int
     order: Shape | None
 
@@ -196,7 +196,7 @@ class Row(NamedTuple):
         """One int for each group, given out to the lanes."""
         if len(texts) == 1:
             return texts[0]
-        return f"ivec4({', '.join(text for text in texts for _ in range(self.count))})"
+        return f"ivec4({', '.join(text for text in texts for _ in range(self.width))})"
 
     def load(
         self, e: Emitter, x: Operand, outers: list[list[str]], step: int, shifts: list[int]
@@ -240,12 +240,12 @@ def row(e: Emitter, index: Index, shape: Shape) -> Row | None:
     walked = index.order or tuple(range(inner + 1))
     if index.form != "texel" or walked[-1] != inner or shape[inner] % 2:
         return None
-    count = 4 if shape[inner] % 4 == 0 else 2
-    groups = shape[inner] // count
+    width = 4 if shape[inner] % 4 == 0 else 2
+    groups = shape[inner] // width
     sizes = (*(shape[k] for k in walked[:-1]), groups)
     runs: list[list[str]] = []
-    for k in range(4 // count):
+    for k in range(4 // width):
         # the second of the last texel may be past the end
-        at = index.expr if count == 4 else f"min({index.expr} * 2 + {k}, {prod(sizes) - 1})"
+        at = index.expr if width == 4 else f"min({index.expr} * 2 + {k}, {prod(sizes) - 1})"
         runs.append(e.digits(Index("scalar", e.let("int", at), sizes, index.order)))
-    return Row(runs, count, groups, index.order)
+    return Row(runs, width, groups, index.order)
