@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -57,9 +58,7 @@ def test_choice(machine: Any, found: Any, asked: str, there: bool, why: str) -> 
     assert tg.accelerator.current_accelerator() == (tg.device("gl") if there else None)
     assert tg.accelerator.device_count() == int(there)
     assert not tg.cuda.is_available()
-    np.testing.assert_(
-        np.any([w in accelerator.choice().reason for w in (why, why.split(" .*")[0])])
-    )
+    assert re.search(why, accelerator.choice().reason)
 
 
 def test_device_index(machine: Any) -> None:

@@ -254,6 +254,7 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     """The text of a kernel. `realised` holds the values that lie in memory when it runs."""
     bindings = Bindings()
     parts: list[str] = []
+    text = ""
     custom = kernel.template is not None and kernel.template.endswith(".compute")
     if kernel.template is None:
         parts.append(_expressions(kernel, bindings, realised))
@@ -263,7 +264,6 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
         for name in inputs:
             parts.append(_input(name, kernel.inputs[name], text, bindings, realised))
         parts.append(_results(kernel, bindings, realised, limits.target))
-        parts.append(text)
     body = "".join(parts)
     target = limits.target
     head = [limits.header + "\n"]
@@ -286,7 +286,7 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     head.insert(1, section(target, "begin", n=(HEADER + len(bindings.numbers) + 3) // 4))
     prelude = "".join(head)
     tail = "" if custom else section(target, "main")
-    source = prelude + library_for(body) + body + tail
+    source = prelude + library_for(body, text) + body + text + tail
     return Program(source, tuple(bindings.values), tuple(bindings.numbers))
 
 

@@ -6,7 +6,7 @@ interned, so that layouts compare by identity. Where a view starts is not part o
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -34,6 +34,7 @@ class Layout:
         return f"{list(self.shape)}:{list(self.strides)}"
 
 
+@lru_cache(maxsize=1 << 14)
 def dense_strides(shape: Shape) -> Shape:
     """The strides of row-major order."""
     strides: list[int] = []

@@ -7,7 +7,7 @@ that what is compiled, and what `TENSORGL_DEBUG=2` prints, stays short.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from string import Template
 
@@ -36,6 +36,7 @@ def _sections(target: str) -> dict[str, Template]:
     }
 
 
+@lru_cache(maxsize=1 << 12)
 def section(target: str, name: str, **values: object) -> str:
     """A part of a target's prelude with its placeholders filled."""
     return _sections(target)[name].substitute(values)
@@ -88,8 +89,20 @@ def _cut(text: str, texts: dict[str, list[str]]) -> None:
             lines = []
 
 
-def library_for(text: str) -> str:
-    """The library's functions that a text needs, in an order in which each is defined before its use."""
+def library_for(generated: str, template: str = "") -> str:
+    """The library's functions that a kernel's texts need, each defined before its use."""
+    names = _needs(template).union(_NAME.findall(generated))
+    return _definitions(frozenset(names & _library().keys()))
+
+
+@cache
+def _needs(template: str) -> frozenset[str]:
+    """The names in a template."""
+    return frozenset(_NAME.findall(template))
+
+
+@lru_cache(maxsize=1 << 10)
+def _definitions(names: frozenset[str]) -> str:
     library = _library()
     done: dict[str, None] = {}
 
@@ -100,6 +113,6 @@ def library_for(text: str) -> str:
                     need(other)
             done[name] = None
 
-    for name in sorted(set(_NAME.findall(text)) & library.keys()):
+    for name in sorted(names):
         need(name)
     return "".join("".join(library[n][0]) for n in done)

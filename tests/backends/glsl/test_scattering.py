@@ -320,6 +320,7 @@ DIALECTS = {
 def test_shaders_are_valid(dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = TextDevice(DIALECTS[dialect])
     before = install(GL, GlslBackend(made))
+    kept: list[Any] = []
     try:
         for way in WAYS:
             with monkeypatch.context() as patch:
@@ -346,7 +347,7 @@ def test_shaders_are_valid(dialect: str, tmp_path: Path, monkeypatch: pytest.Mon
                             for r in ("prod", "amax")
                         ]
                         backend.flush()
-                del kept
+                kept.clear()
         assert complaints(set(made.sources), made.limits.target, tmp_path) == ""
     finally:
         install(GL, before)
