@@ -140,7 +140,7 @@ def _ordered(value: Value, context: Context, dim: int, first: int, descending: b
         rows = Rows(count, n, int(descending), n, 0, first, keep, order)
         return result("sort_small", [x], rows)
     flip, stride, wanted = int(descending), 0, first + keep
-    while n > (run := run_length(count, n, context)) and 4 * wanted <= run:
+    while n > (run := run_length(count, n, context, wanted)) and 4 * wanted <= run:
         rows = Rows(count, n, flip, run, stride, 0, wanted + wanted % 2)
         x, n, stride = _sorted_runs(x, rows, context), rows.kept, rows.width
     if n <= run:
@@ -179,11 +179,12 @@ def in_groups(context: Context) -> bool:
     return context.limits.target == "compute" and not context.limits.software
 
 
-def run_length(rows: int, n: int, context: Context) -> int:
-    """How many elements one sort should take on."""
+def run_length(rows: int, n: int, context: Context, wanted: int = 0) -> int:
+    """How many elements one sort should take on: four times those `wanted` if they are few."""
     if in_groups(context):
         return min(GROUP, 1 << (n - 1).bit_length())
-    return counted_length(rows, n, context.limits.software)
+    run = counted_length(rows, n, context.limits.software)
+    return max(run, 4 * wanted) if wanted <= SHORTEST else run
 
 
 def counted_length(rows: int, n: int, software: bool) -> int:
