@@ -258,7 +258,9 @@ class GlslBackend(Backend):
     def counters(self) -> dict[str, int]:
         with self.graph.lock:
             self.pool.collect()
-        tables = [t.buffer.block.bytes for t in self._tables.values() if t.buffer is not None]
+        # constants of the backend's own, which no tensor holds
+        buffers = [t.buffer for t in self._tables.values()]
+        tables = sum(b.block.bytes for b in buffers if b is not None)
         return {
             "launches": self._launches,
             "compiles": len(self._programs),
@@ -266,10 +268,10 @@ class GlslBackend(Backend):
             "plans": self._planned,
             "uploads": self._uploads,
             "downloads": self._downloads,
-            "bytes_live": self.pool.live - sum(tables),
-            "bytes_peak": self.pool.peak,
+            "bytes_live": self.pool.live - tables,
+            "bytes_peak": self.pool.peak - tables,
             "bytes_pooled": self.pool.pooled,
-            "bytes_reserved_peak": self.pool.reserved_peak,
+            "bytes_reserved_peak": self.pool.reserved_peak - tables,
         }
 
     def _run(self, trace: Trace) -> None:

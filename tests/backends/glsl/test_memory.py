@@ -139,6 +139,7 @@ class TestOnADevice:
         backend = backend_of(GL)
         x = tg.ones(64, 64, device="gl")
         for _ in range(2):
+            backend.reset_peak()
             before = backend.counters()["bytes_live"]
             y = x
             for _ in range(20):
