@@ -70,7 +70,7 @@ class Block:
 def bucket(texels: int, rows: int) -> tuple[int, int]:
     """Texels and width of the bucket for so many texels: 2^k, or 1.5 times that, whole rows.
 
-    Where memory has rows, they are 32 texels wide and become wider when there are more than a
+    Where memory has rows, they are 16 texels wide and become wider when there are more than a
     quarter of `rows`: software rasterisers share work out in squares of 64 pixels, and so want tall grids.
     """
     size = 1 << max(texels - 1, 0).bit_length()
@@ -78,7 +78,7 @@ def bucket(texels: int, rows: int) -> tuple[int, int]:
         size = 3 * size // 4
     if not rows:
         return max(size, 1), 0
-    width = 32
+    width = 16
     while size > width * (rows // 4) and width < rows:
         width *= 2
     return -(-size // width) * width, width
