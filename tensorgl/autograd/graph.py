@@ -192,7 +192,7 @@ class Node:
         self.hooks: Any = None
         self.versions: Any = None
         for t in saved:  # most tensors are never written to, and have no Memory
-            if isinstance(t, TensorBase) and t._memory is not None:
+            if t is not None and isinstance(t, TensorBase) and t._memory is not None:
                 self.versions = tuple(
                     t._memory.version if isinstance(t, TensorBase) and t._memory else 0
                     for t in saved
