@@ -184,7 +184,7 @@ def cost(c: Choice, p: Problem, limits: Limits) -> float:
     product is best made by the plain kernel.
     """
     software, fragment = limits.software, limits.target == "fragment"
-    launch = 200_000 if software else 3_000_000
+    launch = 300_000 if software else 3_000_000
     # Invocations that keep all of a device busy, and the fewest of which time depends. Software
     # shares squares of 64 pixels, or work groups, out to few cores; one alone takes twice as long.
     full = 65536 if not software else 4096 if fragment else 128
