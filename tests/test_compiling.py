@@ -139,6 +139,16 @@ def test_results_of_different_calls_are_different_tensors() -> None:
         assert r["pair"][1] == 5
 
 
+def test_a_recording_keeps_no_argument_and_no_result() -> None:
+    run = tg.compile(lambda x: x * 2)
+    for _ in range(3):
+        run(tg.ones(50_000, device="gl"))
+    backend = backend_of(GL)
+    backend.flush()
+    assert len(run.plans) == 1
+    assert backend.counters()["bytes_live"] < 200_000
+
+
 def test_slices_of_a_data_set_as_arguments() -> None:
     data = tg.arange(48.0, device="gl").reshape(12, 4)
     odd = tg.arange(36.0, device="gl").reshape(12, 3)

@@ -28,7 +28,7 @@ from tensorgl.backends.glsl import lowering
 from tensorgl.backends.glsl.capture import LiveFloat, LiveInt, Recording
 from tensorgl.backends.glsl.codegen import MAPS, Program
 from tensorgl.backends.glsl.device import Device
-from tensorgl.backends.glsl.graph import Call, Graph, Node, Trace, View, call_of
+from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
 from tensorgl.backends.glsl.ir import Kernel, kind_of
 from tensorgl.backends.glsl.layout import dense_strides, inverse, layout, transformed
 from tensorgl.backends.glsl.lowering import ANCHORS, NUMBERS, REWRITES, TABLES, Context
@@ -74,29 +74,30 @@ class GlslBackend(Backend):
         if name not in MAPS and name not in ANCHORS and name not in REWRITES:
             raise unsupported(self.name, primitive, avals)
         call = call_of(name, primitive, avals, params, out)
-        add = self.graph.add
+        record = self.graph.recorder(call)
         if not isinstance(out, Aval):
-            parts = [call_of("part", None, (), k, a) for k, a in enumerate(out)]
+            parts = [
+                self.graph.recorder(call_of("part", None, (), k, a)) for k, a in enumerate(out)
+            ]
 
             def run_parts(*handles: Any) -> Any:
                 self.graph.make_room(1 + len(parts))  # a flush between them would lose the first
-                main = add(call, handles)
-                return tuple([add(part, (main,)) for part in parts])
+                main = record(*handles)
+                return tuple([part(main) for part in parts])
 
             return run_parts
         if name == "pow" and avals[1].dtype.weak:
-            return self._power(call, avals[0], out)
+            return self._power(record, avals[0], out)
         if name in NUMBERS:
             numbers = NUMBERS[name]
-            return lambda *given: add(call, numbers(params, *given))
+            return lambda *given: record(*numbers(params, *given))
         if name in TABLES:
             table = self._table(name)
-            return lambda *handles: add(call, (*handles, table))
-        return self.graph.recorder(call)
+            return lambda *handles: record(*handles, table)
+        return record
 
-    def _power(self, call: Call, a: Aval, out: Aval) -> Callable[..., Node]:
+    def _power(self, record: Callable[..., Node], a: Aval, out: Aval) -> Callable[..., Node]:
         """Powers by the usual numbers as products and roots: a fraction of what `pow` costs, and exact."""
-        record = self.graph.recorder(call)
 
         def step(name: str) -> Callable[..., Node]:
             primitive = TABLE[name]
@@ -177,7 +178,7 @@ class GlslBackend(Backend):
         if type(handle) is View:
             at = handle.layout
             if at.size < handle.base.call.out.size or handle.base.call.out.size == 0:
-                handle = self._copied(handle, aval)
+                handle = self.copied(handle, aval)
             else:
                 base = self._read(handle.base)
                 steps = tuple(s * base.itemsize for s in at.strides)
@@ -187,7 +188,8 @@ class GlslBackend(Backend):
                 ).copy()
         return self._read(handle)
 
-    def _copied(self, handle: Handle, aval: Aval) -> Node:
+    def copied(self, handle: Handle, aval: Aval) -> Node:
+        """A pending node with the elements that a handle shows."""
         return self.graph.add(call_of("copy", copy, (aval,), (), aval), (handle,))
 
     def _read(self, node: Node) -> Any:
@@ -213,7 +215,7 @@ class GlslBackend(Backend):
         if not aval.size:
             return
         if type(source) is View:
-            source = self._copied(source, aval)
+            source = self.copied(source, aval)
         if type(target) is Node:
             self.graph.write(target, source)
             return
@@ -221,7 +223,7 @@ class GlslBackend(Backend):
         whole = base.call.out
         if at.dense and at.size == whole.size and not target.offset:
             shown = View(source, layout(tuple(whole.shape)), 0)
-            self.graph.write(base, self._copied(shown, whole))
+            self.graph.write(base, self.copied(shown, whole))
             return
         if inverse(at) is None:
             raise UnsupportedError(
@@ -287,7 +289,7 @@ class GlslBackend(Backend):
         if plan is None:
             self._planned += 1
             context = Context(self.device.limits, self.eager)
-            plan = make_plan(snapshot(trace, context), context, self.device, self._compile)
+            plan = make_plan(snapshot(trace, context), context, self._compile)
             if len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
         self._plans[key] = plan

@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tensorgl.avals import NUMBER
-from tensorgl.backends.glsl.graph import Node, Trace, View, call_of
+from tensorgl.backends.glsl.graph import Node, Trace, View
 from tensorgl.backends.glsl.memory import Buffer
 from tensorgl.errors import CaptureError
-from tensorgl.primitives import copy
 
 if TYPE_CHECKING:
     from tensorgl.backends.glsl import GlslBackend
@@ -109,7 +108,7 @@ class Recording:
         fresh: list[Any] = []
         for handle, aval in zip(handles, avals, strict=True):
             if isinstance(handle, View) and not (handle.layout.dense and handle.offset % 4 == 0):
-                handle = graph.add(call_of("copy", copy, (aval,), (), aval), (handle,))
+                handle = self.backend.copied(handle, aval)
             fresh.append(handle)
         graph.flush()
         return [self._leaf(h, a) for h, a in zip(fresh, avals, strict=True)]
@@ -123,7 +122,7 @@ class Recording:
             return graph.leaf(aval, buffer)
         if buffer.order is None:
             return graph.leaf(aval, Buffer(buffer.block, buffer.start + offset // 4))
-        node = graph.add(call_of("copy", copy, (aval,), (), aval), (handle,))
+        node = self.backend.copied(handle, aval)
         graph.flush()
         return node
 
@@ -174,7 +173,6 @@ class Captured:
         self.backend = backend
         self.plan = plan
         place = {node: k for k, node in enumerate(trace.leaves)}
-        self._first = place.keys()
         self.arguments = [place.get(node, -1) for node in arguments]
         self.leaves: list[Node | None] = list(trace.leaves)
         for k in self.arguments:
@@ -194,11 +192,15 @@ class Captured:
         bases = [(x.base if isinstance(x, View) else x) for x in results]
         mine = set(bases)
         self.state = [(node, k) for node, k in output.items() if node not in mine]
-        self.results = [(output.get(base), base, x) for base, x in zip(bases, results, strict=True)]
+        # Of a result that is made anew only its aval is kept, not the first one's memory.
+        self.results: list[tuple[int | None, Any, Any]] = [
+            (output.get(base), base.call.out if base in output else base, _shown(x))
+            for base, x in zip(bases, results, strict=True)
+        ]
 
     def reads(self, handle: Any) -> bool:
         """Whether the plan depends on what was in this memory before it."""
-        return (handle.base if isinstance(handle, View) else handle) in self._first
+        return (handle.base if isinstance(handle, View) else handle) in self.leaves
 
     def fits(self, arguments: list[Any]) -> bool:
         """Whether state and arguments are laid out as they were when the plan was made."""
@@ -236,14 +238,16 @@ class Captured:
             node.buffer = plan.outputs[k].buffer(leaves, blocks)
         made: dict[int, Node] = {}
         handles: list[Any] = []
-        for k, base, handle in self.results:
-            node = base
+        for k, node, shown in self.results:
             if k is not None:
-                node = made.get(k)  # type: ignore[assignment]
-                if node is None:
+                if k not in made:
                     buffer = plan.outputs[k].buffer(leaves, blocks)
-                    node = made[k] = backend.graph.leaf(base.call.out, buffer)
-            handles.append(
-                View(node, handle.layout, handle.offset) if isinstance(handle, View) else node
-            )
+                    made[k] = backend.graph.leaf(node, buffer)
+                node = made[k]
+            handles.append(node if shown is None else View(node, *shown))
         return handles
+
+
+def _shown(handle: Any) -> Any:
+    """What a view shows of its base: layout and offset; None for a base itself."""
+    return (handle.layout, handle.offset) if isinstance(handle, View) else None

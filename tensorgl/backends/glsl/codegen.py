@@ -384,11 +384,3 @@ def _result(
     scope, found = _epilogue(result, output, bindings, realised)
     head = f"void {name}(int t, {vec(result.dtype)} v)"
     return _function(head, scope, f"{store}(t, {found});")
-
-
-_COMPARISONS = frozenset(["eq", "ne", "lt", "le"])
-
-
-def dtype_class(d: dtypes.dtype) -> str:
-    """How a dtype is held in a shader: "float", "int" or "bool"."""
-    return ("bool", "int", "float")[d.category]

@@ -39,7 +39,7 @@ PENDING_LIMIT = 4096
 class Call:
     """What a node computes but for its operands. Made by `call_of` only; compare by identity."""
 
-    __slots__ = ("avals", "name", "out", "params", "part", "primitive")
+    __slots__ = ("avals", "name", "out", "params", "primitive")
 
     def __init__(
         self,
@@ -213,9 +213,8 @@ class Graph:
         trace = Trace(nodes)
         key, leaves, numbers, written = trace.key, trace.leaves, trace.numbers, trace.written
         views: list[View] = []
-        epoch = (
-            object()
-        )  # which no earlier walk had; the trace itself would hold its leaves in a cycle
+        # No earlier walk had it; the trace itself would hold its leaves in a cycle.
+        epoch = object()
         for place, node in enumerate(nodes):
             call = node.call
             key.append(call)

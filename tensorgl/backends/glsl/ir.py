@@ -126,7 +126,6 @@ class Value:
         "operands",
         "order",
         "params",
-        "place",
         "shape",
         "size",
         "users",
@@ -155,7 +154,6 @@ class Value:
         self.order: tuple[int, ...] | None = None
         self.width = 0
         self.home: Any = None
-        self.place = 0
         self.visible = False
         self.users: list[Value] = []
 

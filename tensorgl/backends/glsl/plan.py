@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from tensorgl.backends.glsl.codegen import HEADER, Program, build
-from tensorgl.backends.glsl.device import COPY, KERNEL, Device
+from tensorgl.backends.glsl.device import COPY, KERNEL
 from tensorgl.backends.glsl.ir import Kernel, Number, Value, kind_of
 from tensorgl.backends.glsl.lowering import Context
 from tensorgl.backends.glsl.memory import Block, Buffer, Pool, bucket
@@ -30,7 +30,6 @@ class Launch(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     bytes: int  # read and written
-    program: int
 
 
 class Output(NamedTuple):
@@ -57,7 +56,7 @@ class Plan:
         numbers: every kernel's numbers, those that change still zero.
         floats, ints: (place in `numbers`, place among a flush's numbers) of those that change.
         outputs, written: where the visible and the written values are.
-        about: a description of each launch, in order; None for copies.
+        about: a description of each launch but copies, in order.
     """
 
     def __init__(self) -> None:
@@ -101,9 +100,7 @@ class Plan:
         return blocks
 
 
-def make_plan(
-    shot: Snapshot, context: Context, device: Device, compile: Callable[[Kernel, Program], int]
-) -> Plan:
+def make_plan(shot: Snapshot, context: Context, compile: Callable[[Kernel, Program], int]) -> Plan:
     """Schedule a snapshot, write and compile its kernels, and lay out memory."""
     return _Maker(shot, context, compile).plan
 
@@ -195,7 +192,7 @@ class _Maker:
             texels = min(kernel.grid, target.texels - start)
             if texels > 0:
                 plan.launches.extend([COPY, slot, 0, self.slots[target], start, texels])
-        plan.about.append(_about(kernel, program, number, self.slots))
+        plan.about.append(_about(kernel, program, self.slots))
 
     def hazard(self, inputs: list[int], outputs: dict[int, Value]) -> int:
         """1 if a launch must wait for those since the last barrier; and note what it touches.
@@ -247,7 +244,7 @@ def _start(v: Value) -> int:
     return 0 if v.home is None else v.home[1]
 
 
-def _about(kernel: Kernel, program: Program, number: int, memory: Container[Value]) -> Launch:
+def _about(kernel: Kernel, program: Program, memory: Container[Value]) -> Launch:
     stored = [v for v in kernel.outputs if v is not None]
     ops: dict[str, None] = {}
     stack: list[Value] = [*stored, *(x.value for x in kernel.inputs.values())]
@@ -263,4 +260,4 @@ def _about(kernel: Kernel, program: Program, number: int, memory: Container[Valu
     moved = sum(v.size * min(v.dtype.itemsize, 4) for v in (*program.inputs, *stored))
     names = tuple(reversed(ops))
     name = kernel.template or "_".join(names[:3]) or "map"
-    return Launch(name, names, stored[0].shape, stored[0].dtype.name, moved, number)
+    return Launch(name, names, stored[0].shape, stored[0].dtype.name, moved)

@@ -56,18 +56,15 @@ class _Cut:
         self.eager = context.eager
         self.roots: dict[Value, Value | None] = {}  # realised value -> the anchor whose end it is
         self.ends: dict[Value, Value] = {}  # a result of several -> what is stored instead of it
-        self.readers: dict[
-            Value, set[Value]
-        ] = {}  # roots whose kernels contain a user of the value
-        self.aligned: set[Value] = (
-            set()
-        )  # inlined, and element i of the root needs its element i only
+        # The roots whose kernels contain a user of the value.
+        self.readers: dict[Value, set[Value]] = {}
+        # Inlined, and element i of the root needs its element i only.
+        self.aligned: set[Value] = set()
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
-        self.strict: set[Value] = (
-            set()
-        )  # an anchor reads their elements many times, in its own order
+        # An anchor reads their elements many times, in its own order.
+        self.strict: set[Value] = set()
         self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
 
     def decide(self) -> None:

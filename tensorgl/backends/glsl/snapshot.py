@@ -135,7 +135,6 @@ def _needed(shot: Snapshot) -> list[Value]:
             if value in state:
                 stack.pop()
                 state[value] = True
-                value.place = len(order)
                 order.append(value)
                 for x in inputs:
                     x.users.append(value)

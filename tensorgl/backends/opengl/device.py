@@ -17,8 +17,8 @@ from tensorgl.backends.opengl.probe import check_process
 __all__ = ["NativeDevice"]
 
 NUMBERS = 1 << 20
-"""Bytes of the ring of numbers. Writing on at its end spares the driver from waiting for kernels that
-still read what was written before."""
+"""Bytes of the ring of numbers at first. Writing on at its end spares the driver from waiting for
+kernels that still read what was written before."""
 
 MAX_TEXELS = (1 << 31) // 4 - 1
 """Elements are counted in an int."""
@@ -54,13 +54,12 @@ class NativeDevice(Device):
     def _numbers(self, numbers: Any) -> int:
         """Put numbers into the ring; where they begin."""
         size = len(numbers)
-        if size > NUMBERS // 4:
-            raise RuntimeError(
-                f"a flush has {size} bytes of numbers, more than {NUMBERS // 4}; call "
-                "tensorgl.accelerator.synchronize() more often"
-            )
+        if 4 * size > self._ring.size:  # the driver keeps the old one until its kernels have run
+            self._ring.release()
+            self._ring = self.context.buffer(reserve=8 * size)
+            self._ring_place = 0
         begin = -(-self._ring_place // 256) * 256
-        if begin + size > NUMBERS:
+        if begin + size > self._ring.size:
             begin = 0
         self._ring.write(numbers, offset=begin)
         self._ring_place = begin + size

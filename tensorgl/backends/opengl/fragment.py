@@ -43,7 +43,6 @@ class FragmentDevice(NativeDevice):
         super().__init__(context, limits)
         self._framebuffers: dict[tuple[int, ...], Any] = {}
         self._users: dict[int, list[tuple[int, ...]]] = {}
-        self._attached = Functions.COLOR_ATTACHMENT0
 
     def allocate(self, kind: str, texels: int, width: int) -> int:
         with self:

@@ -106,6 +106,14 @@ class TestRealised:
         assert len(backend_of(GL).graph.pending) <= 4096  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a.cpu().numpy().shape, (4,))
 
+    def test_a_flush_may_have_thousands_of_launches(self) -> None:
+        w = tg.eye(3, device="gl")
+        y = x(3, 3)
+        expected = y.cpu().numpy()
+        for _ in range(1500):
+            y = y @ w
+        np.testing.assert_array_equal(y.cpu().numpy(), expected)
+
     def test_many_inputs_are_divided(self) -> None:
         parts = [x(9, seed=k) for k in range(40)]
         total = parts[0]

@@ -38,7 +38,6 @@ import numpy as np
 
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.ir import Kernel, Operand, Value
-from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dtypes import dtype
 
 __all__ = [
@@ -114,10 +113,6 @@ class Context:
     def parts(self, value: Value) -> list[Value]:
         """The results of a step of several."""
         return self._parts[value]
-
-    def width(self, texels: int) -> int:
-        """How wide the rows of a value of so many texels are; 0 where memory has no rows."""
-        return bucket(texels, self.limits.rows)[1]
 
     def realised(self, x: Operand, order: tuple[int, ...] | None = None) -> Operand:
         """An operand's elements as a value of their own, in row-major or another physical order.
