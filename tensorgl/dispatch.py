@@ -144,15 +144,11 @@ def call1(primitive: Primitive, x: Any, params: tuple[Any, ...] = ()) -> Any:
     run, out_aval, vjp = _memo.get(key) or _miss(key, primitive, (a,), params)
     out = Tensor(run(x._data), out_aval)
     if x._requires_grad and mode.grad and vjp is not None:
-        keep_x, _, _, keep_out = vjp.saves[1]
-        out._node = Node(
-            vjp,
-            (x._node or x,),
-            (x if keep_x else None,),
-            params,
-            out_aval,
-            out if keep_out else None,
-        )
+        saved, kept = (), None
+        keeps = vjp.saves[1]
+        if keeps is not None:
+            saved, kept = (x if keeps[0] else None,), out if keeps[3] else None
+        out._node = Node(vjp, (x._node or x,), saved, params, out_aval, kept)
         out._requires_grad = True
     return out
 
@@ -168,24 +164,20 @@ def call2(primitive: Primitive, x: Any, y: Any, params: tuple[Any, ...] = ()) ->
     key = (primitive, a, b, params)
     run, out_aval, vjp = _memo.get(key) or _miss(key, primitive, (a, b), params)
     out = Tensor(run(x._data, y._data), out_aval)
-    if (x._requires_grad or y._requires_grad) and mode.grad and vjp is not None:
-        if x._requires_grad:
-            mask, x_edge = 1, x._node or x
+    x_needs, y_needs = x._requires_grad, y._requires_grad
+    if (x_needs or y_needs) and vjp is not None and mode.grad:
+        if not y_needs:
+            edges, keeps = (x._node or x, None), vjp.saves[1]
+        elif not x_needs:
+            edges, keeps = (None, y._node or y), vjp.saves[2]
         else:
-            mask, x_edge = 0, None
-        if y._requires_grad:
-            mask, y_edge = mask | 2, y._node or y
-        else:
-            y_edge = None
-        keep_x, keep_y, _, keep_out = vjp.saves[mask]
-        out._node = Node(
-            vjp,
-            (x_edge, y_edge),
-            (x if keep_x else None, y if keep_y else None),
-            params,
-            out_aval,
-            out if keep_out else None,
-        )
+            edges, keeps = (x._node or x, y._node or y), vjp.saves[3]
+        saved, kept = (), None
+        if keeps is not None:
+            keep_x, keep_y, _, keep_out = keeps
+            saved = (x if keep_x else None, y if keep_y else None)
+            kept = out if keep_out else None
+        out._node = Node(vjp, edges, saved, params, out_aval, kept)
         out._requires_grad = True
     return out
 
@@ -208,13 +200,14 @@ def _call2_number(primitive: Primitive, x: Any, y: Any, params: tuple[Any, ...])
     out = Tensor(run(*handles), out_aval)
     if tensor._requires_grad and mode.grad and vjp is not None:
         edge = tensor._node or tensor
-        if tensor is x:
-            keep_x, _, _, keep_out = vjp.saves[1]
-            edges, saved = (edge, None), (x if keep_x else None, y)
-        else:
-            _, keep_y, _, keep_out = vjp.saves[2]
-            edges, saved = (None, edge), (x, y if keep_y else None)
-        out._node = Node(vjp, edges, saved, params, out_aval, out if keep_out else None)
+        edges, mask = ((edge, None), 1) if tensor is x else ((None, edge), 2)
+        saved, kept = (), None
+        keeps = vjp.saves[mask]
+        if keeps is not None:
+            keep_x, keep_y, _, keep_out = keeps
+            saved = (x if keep_x else None, y if keep_y else None)
+            kept = out if keep_out else None
+        out._node = Node(vjp, edges, saved, params, out_aval, kept)
         out._requires_grad = True
     return out
 

@@ -146,12 +146,13 @@ class Vjp:
         # The inputs that must be kept when those in a bit mask need a gradient (up to three inputs).
         self.saves = tuple(self._saves(mask) for mask in range(8))
 
-    def _saves(self, mask: int) -> tuple[bool, ...]:
-        """Whether to keep input 0, 1, 2 and the output."""
+    def _saves(self, mask: int) -> tuple[bool, ...] | None:
+        """Whether to keep input 0, 1, 2 and the output; None to keep nothing, which costs least."""
         wanted = {
             w for k in range(3) if mask >> k & 1 and k in self.rules for w in self.rules[k][1]
         }
-        return (0 in wanted, 1 in wanted, 2 in wanted, OUT in wanted)
+        kept = (0 in wanted, 1 in wanted, 2 in wanted, OUT in wanted)
+        return kept if any(kept) else None
 
 
 class Node:
@@ -173,6 +174,9 @@ class Node:
         "versions",
         "vjp",
     )
+    hooks: Any
+    versions: Any
+    out: Any
 
     def __init__(
         self,
@@ -189,8 +193,7 @@ class Node:
         self.params = params
         self._aval = aval
         self.seq = _next_sequence()
-        self.hooks: Any = None
-        self.versions: Any = None
+        self.hooks = self.versions = self.out = None
         for t in saved:  # most tensors are never written to, and have no Memory
             if t is not None and isinstance(t, TensorBase) and t._memory is not None:
                 self.versions = tuple(
@@ -198,9 +201,7 @@ class Node:
                     for t in saved
                 )
                 break
-        if out is None:
-            self.out = None
-        else:
+        if out is not None:
             if out._memory is None:
                 out._memory = Memory()
             self.out = (out._data, out._memory, out._memory.version)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -18,7 +19,7 @@ __all__ = ["backend_of", "cuda", "cudnn", "install", "mps"]
 
 _MODULES = {
     "cpu": "tensorgl.backends.numpy",
-    "gl": "tensorgl.backends.opengl",
+    "gl": f"tensorgl.backends.{'webgl' if sys.platform == 'emscripten' else 'opengl'}",
     "meta": "tensorgl.backends.meta",
 }
 _loaded: dict[device, Backend] = {}

@@ -11,6 +11,7 @@ An `Index` is a position of four lanes in a mixed-radix space. Three forms, from
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -86,16 +87,20 @@ class Scope:
         """The digits of a position, outermost first."""
         found: list[str] = []
         rest = position
-        for k in range(len(sizes) - 1, -1, -1):
-            n = sizes[k]
-            if n == 1:
+        outer = prod(sizes)
+        for n in reversed(sizes):
+            if n < 2:
                 found.append(f"{kind}(0)" if kind != "int" else "0")
-            elif prod(sizes[:k]) == 1:
+                continue
+            outer //= n
+            if outer == 1:
                 found.append(rest)
             else:
-                found.append(self.remainder(kind, rest, n))
+                digit = self.remainder(kind, rest, n)
+                found.append(digit)
                 rest = self.quotient(kind, rest, n)
-        return found[::-1]
+        found.reverse()
+        return found
 
     def quotient(self, kind: str, a: str, n: int) -> str:
         """`a / n` of what is not negative."""
@@ -111,21 +116,13 @@ class Scope:
 
     def _walk(self, kind: str, position: str, digits: Digits, start: str) -> str:
         """The start, and the sum of digit * stride."""
+        found = self._split(kind, position, tuple([n for n, _ in digits]))
         terms = [
-            d if s == 1 else f"{d} * {s}"
-            for d, (_, s) in zip(
-                self._split(kind, position, tuple(n for n, _ in digits)), digits, strict=True
-            )
-            if s
+            d if s == 1 else f"{d} * {s}" for d, (_, s) in zip(found, digits, strict=True) if s
         ]
         if start:
             terms.append(start)
-        if not terms:
-            return "0"
-        total = " + ".join(terms)
-        if kind == "ivec4" and all("ivec4" not in t and t == start for t in terms):
-            total = f"ivec4({total})"
-        return self.let(kind, total)
+        return self.let(kind, " + ".join(terms)) if terms else "0"
 
     def at(
         self,
@@ -139,29 +136,46 @@ class Scope:
 
         `start` is GLSL for an int, or empty; `aligned` says that it is a multiple of four.
         """
-        if index.order is None:
-            pairs = list(zip(shape, strides, strict=True))
-        else:
-            pairs = [(shape[d], strides[d]) for d in index.order]
-        digits = simplified(pairs)
+        form, digits = _route(index.form, shape, strides, index.order, aligned)
         flat = (prod(shape),)
-        if not digits or all(s == 0 for _, s in digits):
+        if not digits:
             return Index("scalar", start or "0", flat)
-        inner, step = digits[-1]
-        if index.form == "texel" and (inner % 4 == 0 or len(digits) == 1):
-            outer_aligned = all(s % 4 == 0 for _, s in digits[:-1])
-            if step == 1 and aligned and outer_aligned:
-                in_texels = (*((n, s // 4) for n, s in digits[:-1]), ((inner + 3) // 4, 1))
-                begin = f"({start} >> 2)" if start else ""
-                return Index("texel", self._walk("int", index.expr, in_texels, begin), flat)
-            if step == 0 and inner % 4 == 0:
-                outer = (*digits[:-1], (inner // 4, 0))
-                return Index("scalar", self._walk("int", index.expr, outer, start), flat)
-        index = self.element(index)
-        kind = "int" if index.form == "scalar" else "ivec4"
-        return Index(index.form, self._walk(kind, index.expr, digits, start), flat)
+        if form == "lanes":
+            position = self.element(index).expr
+            return Index("lanes", self._walk("ivec4", position, digits, start), flat)
+        if form == "texel" and start:
+            start = f"({start} >> 2)"
+        return Index(form, self._walk("int", index.expr, digits, start), flat)
 
 
+@lru_cache(maxsize=1 << 12)
+def _route(
+    form: str,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    order: tuple[int, ...] | None,
+    aligned: bool,
+) -> tuple[str, Digits]:
+    """The form of what an index of a form becomes, and the digits that lead there; none: it stays put.
+
+    The digits are those of a texel's number where a texel becomes a texel or a scalar.
+    """
+    dims = range(len(shape)) if order is None else order
+    digits = simplified((shape[d], strides[d]) for d in dims)
+    if all(s == 0 for _, s in digits):
+        return "scalar", ()
+    if form != "texel":
+        return form, digits
+    inner, step = digits[-1]
+    if inner % 4 == 0 or len(digits) == 1:
+        if step == 1 and aligned and all(s % 4 == 0 for _, s in digits[:-1]):
+            return "texel", (*((n, s // 4) for n, s in digits[:-1]), ((inner + 3) // 4, 1))
+        if step == 0 and inner % 4 == 0:
+            return "scalar", (*digits[:-1], (inner // 4, 0))
+    return "lanes", digits
+
+
+@lru_cache(maxsize=1 << 12)
 def physical(digits: Digits, shape: tuple[int, ...], order: tuple[int, ...]) -> Digits | None:
     """Digits that walk a row-major memory of `shape`, as they walk one with dims in `order`.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tensorgl import dtypes
 from tensorgl.backends.glsl.access import LANES, Index, Scope, physical
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, vec
-from tensorgl.backends.glsl.layout import dense_strides, simplified
+from tensorgl.backends.glsl.layout import Layout, dense_strides, simplified, transformed
 from tensorgl.backends.glsl.shader import library_for, section, template
 
 __all__ = ["MAPS", "Emitter", "Program", "build", "map_op"]
@@ -121,36 +121,31 @@ class Emitter(Scope):
         x = value.operands[k]
         if isinstance(x, Number):
             return self.splat(x)
-        lead = len(value.shape) - len(x.shape)
-        strides = (0,) * lead + tuple(
-            0 if n == 1 else s for n, s in zip(x.shape, x.layout.strides, strict=True)
-        )
-        if index.order is None and index.sizes != value.shape:
-            index = index.reshaped(value.shape)
-        return self.load(x, index, value.shape, strides)
+        at = x.layout
+        if at.shape != value.shape:
+            at, _ = transformed(at, "expand", (value.shape,))
+        return self.load(x, index, at)
 
-    def load(
-        self, x: Operand, index: Index, shape: tuple[int, ...] = (), strides: Any = None
-    ) -> str:
-        """An operand's elements at an index of its shape, or of a `shape` walked by `strides`.
+    def load(self, x: Operand, index: Index, at: Layout | None = None) -> str:
+        """An operand's elements at an index of its shape, or of that of another layout of its memory.
 
         An operand without elements gives zeros: what reads it takes none of them.
         """
-        if not x.layout.size:
-            return self.let(vec(x.value.dtype), f"{vec(x.value.dtype)}(0)")
-        if strides is None:
-            shape, strides = x.shape, x.layout.strides
-            if index.order is None:
-                index = index.reshaped(shape)
+        value, own = x.value, x.layout
+        if not own.size:
+            return self.let(vec(value.dtype), f"{vec(value.dtype)}(0)")
+        if at is None:
+            at = own
         start = self.start(x)
-        value = x.value
-        if value in self._realised and value.order is not None:
-            return self._permuted(x, index, shape, strides, start)
-        if value in self._given and x.whole:
-            return self._given[value]
-        if index.order is not None and value not in self._realised and x.whole and shape == x.shape:
-            return self.emit(value, index)  # its operands' order may be the index's
-        return self._memory(value, self.at(index, shape, strides, start, x.aligned))
+        realised = value in self._realised
+        if realised and value.order is not None:
+            return self._permuted(x, index, at, start)
+        if x.whole:
+            if value in self._given:
+                return self._given[value]
+            if index.order is not None and not realised and at is own:
+                return self.emit(value, index)  # its operands' order may be the index's
+        return self._memory(value, self.at(index, at.shape, at.strides, start, x.aligned))
 
     def _memory(self, value: Value, at: Index) -> str:
         """A value's elements at an index of its own memory."""
@@ -165,25 +160,24 @@ class Emitter(Scope):
         lanes = ", ".join(f"element_{k}({at.expr}.{c})" for c in "xyzw")
         return self.let(kind, f"{kind}({lanes})")
 
-    def _permuted(self, x: Operand, index: Index, shape: Any, strides: Any, start: str) -> str:
+    def _permuted(self, x: Operand, index: Index, at: Layout, start: str) -> str:
         """A load from a value whose physical order is not row-major."""
         value, order = x.value, x.value.order
         assert order is not None
         if index.order is not None:
-            shape, strides = (tuple(s[d] for d in index.order) for s in (shape, strides))
-            index = index.reshaped(shape)
+            at, _ = transformed(at, "permute", (index.order,))
+            index = index.reshaped(at.shape)
         if not start:
-            digits = physical(simplified(zip(shape, strides, strict=True)), value.shape, order)
+            digits = physical(simplified(zip(at.shape, at.strides, strict=True)), value.shape, order)
             if digits is not None:
-                sizes, steps = tuple(n for n, _ in digits), tuple(s for _, s in digits)
+                sizes, steps = tuple([n for n, _ in digits]), tuple([s for _, s in digits])
                 return self._memory(value, self.at(index.reshaped(sizes), sizes, steps, "", True))
-        at = self.at(index, shape, strides, start, x.aligned)
-        coordinates = self.digits(at.reshaped(value.shape))
-        in_memory = dense_strides(tuple(value.shape[d] for d in order))
+        place = self.at(index, at.shape, at.strides, start, x.aligned)
+        coordinates = self.digits(place.reshaped(value.shape))
+        in_memory = dense_strides(tuple([value.shape[d] for d in order]))
         terms = [f"{coordinates[d]} * {in_memory[k]}" for k, d in enumerate(order)]
-        kind = "int" if at.form == "scalar" else "ivec4"
-        place = self.let(kind, " + ".join(terms))
-        return self._memory(value, Index("scalar" if kind == "int" else "lanes", place, ()))
+        kind, form = ("int", "scalar") if place.form == "scalar" else ("ivec4", "lanes")
+        return self._memory(value, Index(form, self.let(kind, " + ".join(terms)), ()))
 
     def start(self, x: Operand) -> str:
         """GLSL for where an operand starts, or nothing where that is 0."""

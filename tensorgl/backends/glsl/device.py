@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["COPY", "KERNEL", "Device", "Limits"]
 
@@ -78,14 +77,15 @@ class Device(ABC):
         """
 
     @abstractmethod
-    def run(self, launches: array[int], slots: Sequence[int], numbers: Any) -> None:
+    def run(self, launches: array[int], slots: array[int], numbers: array[int]) -> None:
         """Start every launch of the list, in order. Slot k of it stands for the memory `slots[k]`.
 
-        `numbers` is a bytes-like of all kernels' numbers.
+        `numbers` are all kernels' numbers, floats by their bits. The arrays hold C ints, and are not
+        read after the call.
         """
 
     @abstractmethod
-    def timed(self, launches: array[int], slots: Sequence[int], numbers: Any) -> list[int]:
+    def timed(self, launches: array[int], slots: array[int], numbers: array[int]) -> list[int]:
         """As `run`, and wait: how many nanoseconds the device took for each launch."""
 
     @abstractmethod

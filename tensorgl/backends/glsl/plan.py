@@ -62,7 +62,7 @@ class Plan:
     def __init__(self) -> None:
         self.launches = array("i")
         self.blocks: list[tuple[str, int, int]] = []
-        self.numbers = bytearray()
+        self.numbers = array("i")
         self.floats: list[tuple[int, int]] = []
         self.ints: list[tuple[int, int]] = []
         self.outputs: list[Output] = []
@@ -85,17 +85,16 @@ class Plan:
         """Start the launches; the blocks, of which the caller keeps those of the outputs."""
         floats, ints = self._float_view, self._int_view
         if floats is None:
-            view = memoryview(self.numbers)
-            floats = self._float_view = view.cast("f")
-            ints = self._int_view = view.cast("i")
+            floats = self._float_view = memoryview(self.numbers).cast("B").cast("f")
+            ints = self._int_view = self.numbers
         for at, number in self.floats:
             floats[at] = numbers[number]
         for at, number in self.ints:
             ints[at] = numbers[number]
         take = pool.take
         blocks = [take(kind, texels, width) for kind, texels, width in self.blocks]
-        slots = [b.block.memory for b in leaves]
-        slots += [b.memory for b in blocks]
+        slots = array("i", [b.block.memory for b in leaves])
+        slots.extend([b.memory for b in blocks])
         device(self.launches, slots, self.numbers)
         return blocks
 
@@ -139,10 +138,8 @@ class _Maker:
                 for v in sorted(touched, key=lambda v: self.slots[v]):
                     if v.leaf is None and v not in kept and last[v] == n:
                         self.free.setdefault(self.key(v), []).append(self.slots[v])
-        view = memoryview(self.plan.numbers).cast("i")
         for at, constant in self.constants:
-            view[at] = constant
-        view.release()
+            self.plan.numbers[at] = constant
         self.plan.outputs = [self.output(v) for _, v in shot.outputs]
         self.plan.written = [self.output(v) for v in shot.written]
 
@@ -212,22 +209,22 @@ class _Maker:
     def numbers(self, kernel: Kernel, program: Program, width: int) -> int:
         """Append a kernel's numbers; where they begin, in bytes."""
         plan = self.plan
-        align = self.limits.number_alignment
-        plan.numbers.extend(bytes(-len(plan.numbers) % align))
+        align = self.limits.number_alignment // 4
+        plan.numbers.extend([0] * (-len(plan.numbers) % align))
         offset = len(plan.numbers)
         stored = next(v for v in kernel.outputs if v is not None)
-        header = array("i", [kernel.grid, _start(stored), width.bit_length() - 1, 0])
-        plan.numbers.extend(header.tobytes())
+        plan.numbers.extend([kernel.grid, _start(stored), width.bit_length() - 1, 0])
         for k, number in enumerate(program.numbers):
-            place = offset // 4 + HEADER + k
+            place = offset + HEADER + k
             if isinstance(number, tuple):
                 self.constants.append((place, number[0]))
             elif isinstance(number, Number):
                 (plan.floats if number.float else plan.ints).append((place, number.slot))
             else:
                 plan.ints.append((place, number))
-        plan.numbers.extend(bytes(-4 * len(program.numbers) % 16 + 4 * len(program.numbers)))
-        return offset
+        count = len(program.numbers)
+        plan.numbers.extend([0] * (count + -count % 4))
+        return 4 * offset
 
     def output(self, v: Value) -> Output:
         if v.leaf is not None:

@@ -81,7 +81,7 @@ class ComputeDevice(NativeDevice):
         self._programs.append(program)
         return len(self._programs) - 1
 
-    def _launch(self, launches: array[int], at: int, slots: Sequence[int], begin: int) -> int:
+    def _launch(self, launches: array[int], at: int, slots: array[int], begin: int) -> int:
         (_, program, offset, grid, _, x, y, z, barrier, outputs, inputs) = launches[at : at + 11]
         at += 11
         if barrier:

@@ -51,9 +51,9 @@ class NativeDevice(Device):
     def __exit__(self, *error: object) -> None:
         self.context.__exit__(None, None, None)
 
-    def _numbers(self, numbers: Any) -> int:
+    def _numbers(self, numbers: array[int]) -> int:
         """Put numbers into the ring; where they begin."""
-        size = len(numbers)
+        size = 4 * len(numbers)
         if 4 * size > self._ring.size:  # the driver keeps the old one until its kernels have run
             self._ring.release()
             self._ring = self.context.buffer(reserve=8 * size)
@@ -71,14 +71,14 @@ class NativeDevice(Device):
         self._memories[number] = memory
         return number
 
-    def run(self, launches: array[int], slots: Sequence[int], numbers: Any) -> None:
+    def run(self, launches: array[int], slots: array[int], numbers: array[int]) -> None:
         with self:
             begin = self._numbers(numbers) if len(numbers) else 0
             at, end = 0, len(launches)
             while at < end:
                 at = self._launch(launches, at, slots, begin)
 
-    def timed(self, launches: array[int], slots: Sequence[int], numbers: Any) -> list[int]:
+    def timed(self, launches: array[int], slots: array[int], numbers: array[int]) -> list[int]:
         """By timer queries; a software rasteriser, whose queries do not see all its work, is waited for."""
         times: list[Any] = []
         with self:
@@ -97,7 +97,7 @@ class NativeDevice(Device):
             return [timer.elapsed for timer in times]
 
     @abstractmethod
-    def _launch(self, launches: array[int], at: int, slots: Sequence[int], begin: int) -> int:
+    def _launch(self, launches: array[int], at: int, slots: array[int], begin: int) -> int:
         """Start the launch at a place of the list; the place of the next."""
 
     def finish(self) -> None:

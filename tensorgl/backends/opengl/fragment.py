@@ -110,7 +110,7 @@ class FragmentDevice(NativeDevice):
                 self._users.setdefault(memory, []).append(key)
         return found
 
-    def _launch(self, launches: array[int], at: int, slots: Sequence[int], begin: int) -> int:
+    def _launch(self, launches: array[int], at: int, slots: array[int], begin: int) -> int:
         if launches[at] == COPY:
             _, source, _, target, start, texels = launches[at : at + 6]
             self._copy(slots[source], slots[target], start, texels)
