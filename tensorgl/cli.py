@@ -7,7 +7,9 @@ import os
 import platform
 import sys
 import traceback
+from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from tensorgl.version import __version__
 
@@ -21,9 +23,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tensorgl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("info", help="show version, devices, limits, and what is missing")
+    serve = commands.add_parser("serve", help="open the playground to the browsers of this machine")
+    serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
     run = commands.add_parser("run", help="run a script as `python SCRIPT ARGS` would")
     run.add_argument(
         "--as-torch", action="store_true", help="let the script's `import torch` give tensorgl"
+    )
+    run.add_argument("--browser", action="store_true", help="run it in a browser, on WebGL2")
+    run.add_argument("--headed", action="store_true", help="show the browser's window")
+    run.add_argument(
+        "--browser-name", choices=("chromium", "firefox"), help="which browser; default: chromium"
+    )
+    run.add_argument(
+        "--browser-arg",
+        metavar="ARG",
+        action="append",
+        help="an argument for the browser, as --browser-arg=ARG; may be repeated",
     )
     run.add_argument("script", metavar="SCRIPT", help="path of a Python file")
     run.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the script's own")
@@ -32,9 +47,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     if options.command == "info":
         return _info()
+    if options.command == "serve":
+        return _serve(options.port)
+    if options.browser:
+        return _run_in_browser(options)
+    if options.headed or options.browser_name or options.browser_arg:
+        parser.error("--headed, --browser-name and --browser-arg need --browser")
     return _run(options.script, options.args, options.as_torch)
 
 
@@ -81,6 +103,36 @@ def _gl() -> bool:
 
 def _line(name: str, value: object) -> None:
     print(f"{name:<14}{value}")
+
+
+def _browser_part(name: str) -> Any:
+    """A module of tensorgl.wasm; None, and said, if the packages that it needs are missing."""
+    try:
+        return import_module(f"tensorgl.wasm.{name}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("tensorgl"):
+            raise
+        print(f"tensorgl: {missing}: pip install 'tensorgl[browser]'", file=sys.stderr)
+        return None
+
+
+def _serve(port: int) -> int:
+    part = _browser_part("serve")
+    return part.serve(port) if part else 1
+
+
+def _run_in_browser(options: argparse.Namespace) -> int:
+    part = _browser_part("run")
+    if part is None:
+        return 1
+    return part.run(
+        options.script,
+        options.args,
+        as_torch=options.as_torch,
+        name=options.browser_name or "chromium",
+        headed=options.headed,
+        browser_args=options.browser_arg or (),
+    )
 
 
 def _run(script: str, args: list[str], as_torch: bool) -> int:

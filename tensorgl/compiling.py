@@ -124,12 +124,11 @@ class _Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Any] = []
-        shape = _structure((args, kwargs), tensors)
+        shape = _structure((args, kwargs), tensors) if args or kwargs else ()
         recording = _recording(tensors)
         if recording is None or self.full or effects.recorder is not None:
             return self.function(*args, **kwargs)
-        flags = tuple([m.training for root in self.modules for m in root.modules()])
-        key = shape, flags, mode.grad, mode.inference
+        key = shape, _flags(self.modules), mode.grad, mode.inference
         known = self.variants.get(key)
         if key not in self.seen:
             return self._first(key, args, kwargs)
@@ -210,6 +209,18 @@ class _Compiled:
             variant.leaves.append((leaf, leaf._data, entry if used else _CLEARED, leaf._grad))
         self.variants.setdefault(key, []).append(variant)
         return result
+
+
+def _flags(modules: list[Module]) -> tuple[bool, ...]:
+    """Whether each module, and each under it, is in training mode."""
+    flags: list[bool] = []
+    waiting: list[Any] = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module is not None:
+            flags.append(module.training)
+            waiting += module._modules.values()
+    return tuple(flags)
 
 
 def _recording(tensors: list[Any]) -> Any:

@@ -215,6 +215,15 @@ class ConversionMethods(AutogradMethods):
         """This tensor on the cpu."""
         return self.to(device("cpu"))
 
+    async def cpu_async(self) -> Tensor:
+        """This tensor on the cpu, to be awaited: in a browser others work until its values are there.
+
+        For loops that await anything, in notebooks and pages. PyTorch has no such method.
+        """
+        if self._aval.device.type == "cpu":
+            return self
+        return _arrived(self, await dispatch.to_host_async(self), device("cpu"))
+
     def cuda(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is no CUDA here; always raises."""
         raise AssertionError(
@@ -293,7 +302,12 @@ def _cast(x: Tensor, kind: dtypes.dtype | None) -> Tensor:
 
 def _moved(x: Tensor, place: device) -> Tensor:
     """A copy on another device; its gradient goes back to the first."""
-    out = dispatch.from_host(dispatch.to_host(x).copy(), x._aval.dtype, place)
+    return _arrived(x, dispatch.to_host(x).copy(), place)
+
+
+def _arrived(x: Tensor, values: Any, place: device) -> Tensor:
+    """The values of `x` as a tensor on another device."""
+    out = dispatch.from_host(values, x._aval.dtype, place)
     if x._requires_grad and graph.mode.grad:
         graph.record(_to_device, (x,), (x._aval.device,), out)
     return out

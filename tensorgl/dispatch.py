@@ -310,6 +310,11 @@ def to_host(x: Any) -> Any:
     return backend_of(x._aval.device).download(x._data, x._aval)
 
 
+async def to_host_async(x: Any) -> Any:
+    """As `to_host`, while others work."""
+    return await backend_of(x._aval.device).download_async(x._data, x._aval)
+
+
 def start(x: Any) -> None:
     """Let the backend of a tensor begin with what was asked of it: a good moment to, as a step has ended."""
     backend_of(x._aval.device).flush()

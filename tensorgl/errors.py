@@ -3,6 +3,7 @@
     RuntimeError
     ├── CaptureError          a step cannot be captured; the message says what in it prevents that
     ├── UnsupportedError      a backend cannot do this op with this dtype; the message names the remedy
+    ├── ContextLostError      the browser took the GPU away; the message says what cannot be restored
     ├── OutOfMemoryError      a device has no memory left; the message says what is live
     ├── LinAlgError           a matrix is singular, or not positive definite
     └── SerializationError    a file is corrupt, truncated or not safe to read; nothing was written
@@ -12,6 +13,7 @@ This module imports nothing of tensorgl.
 
 __all__ = [
     "CaptureError",
+    "ContextLostError",
     "LinAlgError",
     "OutOfMemoryError",
     "SerializationError",
@@ -21,6 +23,10 @@ __all__ = [
 
 class CaptureError(RuntimeError):
     """A function given to `compile` does what a captured step cannot do."""
+
+
+class ContextLostError(RuntimeError):
+    """The browser took the GPU away, and what was on it could not be restored."""
 
 
 class UnsupportedError(RuntimeError):

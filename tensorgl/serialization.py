@@ -10,7 +10,7 @@ tuple {"tuple": […]}; other plain values are themselves or a one-key object as
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from collections import OrderedDict
 from math import isfinite
@@ -63,7 +63,7 @@ def _encode(x: Any, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
     if kind is float:
         return x if isfinite(x) else {"float": repr(x)}
     if kind is bytes:
-        return {"bytes": base64.b64encode(x).decode()}
+        return {"bytes": binascii.b2a_base64(x, newline=False).decode()}
     if kind in (dict, OrderedDict):
         pairs = [[_encode(k, tensors, names), _encode(v, tensors, names)] for k, v in x.items()]
         return {"dict": pairs}
@@ -133,7 +133,7 @@ def _decode(x: Any, tensors: dict[str, Tensor]) -> Any:
 _CONTAINERS = {"list": list, "tuple": tuple, "set": set}
 _VALUES = {
     "float": float,
-    "bytes": lambda text: base64.b64decode(text, validate=True),
+    "bytes": lambda text: binascii.a2b_base64(text, strict_mode=True),
     "size": Size,
     "dtype": lambda name: dtypes.BY_NAME[name],
     "device": device,

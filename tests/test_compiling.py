@@ -92,6 +92,55 @@ def test_equals_the_plain_step(name: str) -> None:
     same(optimizer=OPTIMIZERS[name])
 
 
+def test_what_a_replay_wrote_stays_for_who_keeps_it() -> None:
+    """Replays take turns with two sets of memory; copies share memory with what they copy."""
+    weights = tg.zeros(5, device="gl", requires_grad=True)
+    opt = tg.optim.SGD([weights], lr=1.0)
+
+    def step() -> tg.Tensor:
+        opt.zero_grad()
+        loss = (weights * 2).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    run, kept, losses = tg.compile(step), [], []
+    for k in range(12):
+        losses.append(run())
+        if k % 3 == 1:
+            copied = tg.empty(5, device="gl")
+            copied.copy_(weights.detach())
+            kept.append((k, copied, weights.detach().clone()))
+    for k, *copies in kept:
+        for copied in copies:
+            np.testing.assert_array_equal(copied.cpu().numpy(), np.full(5, -2.0 * (k + 1)))
+    assert [x.item() for x in losses] == [-20.0 * k for k in range(12)]
+
+
+def test_memory_of_replays_is_steady_and_can_be_given_back() -> None:
+    net = nn.Linear(64, 64, device="gl")
+    opt = tg.optim.Adam(net.parameters())
+
+    def step() -> tg.Tensor:
+        opt.zero_grad()
+        loss = net(tg.ones(32, 64, device="gl")).square().mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    run = tg.compile(step)
+    for _ in range(6):
+        run()
+    steady = counters()["bytes_live"]
+    for _ in range(6):
+        run()
+    assert counters()["bytes_live"] == steady
+    before = run().item()
+    tg.accelerator.empty_cache()
+    assert counters()["bytes_live"] < steady
+    assert run().item() < before
+
+
 def test_learning_rate_schedules_stay_live() -> None:
     same(optimizer=OPTIMIZERS["adam"], schedule=True)
     constant = training(True, OPTIMIZERS["adam"])

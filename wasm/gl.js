@@ -16,9 +16,25 @@
 void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 1, 0.0, 1.0); }
 `;
 
+  const MARKS = [0x7fa1b2c3, 0x7fa3c2b1]; // what no reading leaves in its last element
+
+  /** The error that tells Python that the context, and all that it held, is gone. */
+  const lost = () => Object.assign(new Error("the context was lost"), { name: "ContextLost" });
+
   class WebGLDevice {
     /** @param {any} runtime Pyodide's module, which has the views of its memory */
     constructor(runtime) {
+      this.runtime = runtime;
+      /** Counts of what costs time; `calls` are those that Python made to run launches. */
+      this.counts = { calls: 0, launches: 0, textures: 0, framebuffers: 0, programs: 0, waits: 0 };
+      this.memories = new Map(); // number -> { texture, kind, width, height, single, keys }
+      this.programs = [];
+      this.next = 1;
+      this.open();
+    }
+
+    /** A new context; it knows no memory and no program yet. */
+    open() {
       const canvas =
         typeof OffscreenCanvas === "undefined"
           ? Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
@@ -36,28 +52,24 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
         throw new Error("this browser gives no WebGL2 context");
       }
       this.gl = gl;
-      this.runtime = runtime;
       this.float32 = gl.getExtension("EXT_color_buffer_float") !== null;
       this.float16 = this.float32 || gl.getExtension("EXT_color_buffer_half_float") !== null;
       this.parallel = gl.getExtension("KHR_parallel_shader_compile");
-      /** Counts of what costs time; `calls` are those that Python made to run launches. */
-      this.counts = { calls: 0, launches: 0, textures: 0, framebuffers: 0, programs: 0, waits: 0 };
       this.formats = {
         f32: [gl.RGBA32F, gl.RGBA, gl.FLOAT, Float32Array, 16],
         f16: [gl.RGBA16F, gl.RGBA, gl.HALF_FLOAT, Uint16Array, 8],
         i32: [gl.RGBA32I, gl.RGBA_INTEGER, gl.INT, Int32Array, 16],
         u8: [gl.RGBA8UI, gl.RGBA_INTEGER, gl.UNSIGNED_BYTE, Uint8Array, 4],
       };
-      this.memories = new Map(); // number -> { texture, kind, width, height, framebuffers }
-      this.programs = [];
       this.framebuffers = new Map(); // "a,b" -> framebuffer of several outputs
-      this.next = 1;
       this.fences = [];
+      this.complaint = gl.NO_ERROR; // the first error that nobody asked for yet
       this.vertex = this.shader(gl.VERTEX_SHADER, VERTEX);
       this.units = gl.getParameter(gl.MAX_TEXTURE_IMAGE_UNITS);
       this.bound = new Array(this.units).fill(null);
       this.program = null;
       this.framebuffer = null;
+      this.ring = null;
       this.allocateRing(RING_BYTES);
       gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
       gl.pixelStorei(gl.PACK_ALIGNMENT, 1);
@@ -84,29 +96,71 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       };
     }
 
+    check() {
+      if (this.gl.isContextLost()) {
+        throw lost();
+      }
+    }
+
+    /** Whether the context is gone. A page is told so between two tasks; where Python never pauses,
+     * only the GPU's silence tells. */
     lost() {
-      return this.gl.isContextLost();
+      const gl = this.gl;
+      const pixel = new Uint32Array(1);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+      this.framebuffer = null;
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(pixel.buffer));
+      return pixel[0] === 0 || gl.isContextLost(); // the canvas has no alpha: it is opaque black
+    }
+
+    /** After a loss: a new context with every program, and every memory with anything in it. */
+    again() {
+      this.open();
+      for (const memory of this.memories.values()) {
+        Object.assign(memory, { texture: this.texture(memory), single: null, keys: [] });
+        if (!memory.texture) {
+          throw new Error("it has less memory than the one before");
+        }
+      }
+      for (const program of this.programs) {
+        Object.assign(program, this.link(program.source), { ready: false });
+      }
     }
 
     // -- memory ------------------------------------------------------------------------------------
 
     /** @returns {number} the memory's number; 0 if there is not so much left */
     allocate(kind, width, height) {
-      const gl = this.gl;
-      while (gl.getError() !== gl.NO_ERROR && !gl.isContextLost());
-      const texture = gl.createTexture();
-      this.bind(0, texture);
-      gl.texStorage2D(gl.TEXTURE_2D, 1, this.formats[kind][0], width, height);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-      if (gl.getError() === gl.OUT_OF_MEMORY) {
-        gl.deleteTexture(texture);
-        this.bound[0] = null;
+      const texture = this.texture({ kind, width, height });
+      if (!texture) {
         return 0;
       }
       this.counts.textures++;
       this.memories.set(this.next, { texture, kind, width, height, single: null, keys: [] });
       return this.next++;
+    }
+
+    texture({ kind, width, height }) {
+      const gl = this.gl;
+      // No error of another call is taken for that of this one.
+      for (let error; (error = gl.getError()) !== gl.NO_ERROR && !gl.isContextLost(); ) {
+        this.complaint ||= error;
+      }
+      this.check();
+      const texture = gl.createTexture();
+      this.bind(0, texture);
+      gl.texStorage2D(gl.TEXTURE_2D, 1, this.formats[kind][0], width, height);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+      if (gl.getError() !== gl.NO_ERROR) {
+        if (this.lost()) {
+          throw lost();
+        }
+        gl.deleteTexture(texture);
+        this.bound[0] = null;
+        return null;
+      }
+      return texture;
     }
 
     free(memory) {
@@ -140,6 +194,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
     /** Fill texels from `start` on, which begins a row, with the bytes of a Python buffer. */
     write(memory, start, data) {
       const gl = this.gl;
+      this.check();
       const { texture, kind, width } = this.memories.get(memory);
       const [, format, type, View, size] = this.formats[kind];
       const buffer = data.getBuffer("u8");
@@ -198,11 +253,27 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       const gl = this.gl;
       const box = this.box(memory, start, texels);
       const values = new box.View(box.width * box.rows * 4);
+      this.check();
       this.use([memory]);
       gl.readBuffer(gl.COLOR_ATTACHMENT0);
-      gl.readPixels(box.x, box.y, box.width, box.rows, box.format, box.type, values);
+      this.surely(values, () =>
+        gl.readPixels(box.x, box.y, box.width, box.rows, box.format, box.type, values),
+      );
       this.drop();
       return values.subarray(box.from, box.to);
+    }
+
+    /** Fill values, and see that they were. */
+    surely(values, fill) {
+      const last = new Uint32Array(values.buffer, values.byteLength - 4);
+      for (const mark of MARKS) {
+        last[0] = mark;
+        fill();
+        if (last[0] !== mark) {
+          return;
+        }
+      }
+      throw this.lost() ? lost() : new Error(`reading failed: ${this.error()}`);
     }
 
     /** As `read`, without making the GPU's queue wait: through a buffer and a fence. */
@@ -210,6 +281,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       const gl = this.gl;
       const box = this.box(memory, start, texels);
       const values = new box.View(box.width * box.rows * 4);
+      this.check();
       const buffer = gl.createBuffer();
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, buffer);
       gl.bufferData(gl.PIXEL_PACK_BUFFER, values.byteLength, gl.STREAM_READ);
@@ -220,12 +292,15 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
       gl.flush();
       // A fence's state is told between two tasks.
-      while (!gl.isContextLost() && gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) {
+      do {
         await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+        if (gl !== this.gl || gl.isContextLost()) {
+          throw lost();
+        }
+      } while (gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED);
       gl.deleteSync(fence);
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, buffer);
-      gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, values);
+      this.surely(values, () => gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, values));
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
       gl.deleteBuffer(buffer);
       return values.subarray(box.from, box.to);
@@ -243,23 +318,32 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
     /** Begin to compile; what came of it is asked when the program is first used, so that those of a
      * plan compile side by side. */
     compile(source, inputs) {
+      this.counts.programs++;
+      const entry = { ...this.link(source), inputs, source, bytes: 0, ready: false };
+      return this.programs.push(entry) - 1;
+    }
+
+    link(source) {
       const gl = this.gl;
+      this.check();
       const program = gl.createProgram();
       const fragment = this.shader(gl.FRAGMENT_SHADER, source);
       gl.attachShader(program, this.vertex);
       gl.attachShader(program, fragment);
       gl.linkProgram(program);
-      this.counts.programs++;
-      return this.programs.push({ program, fragment, inputs, source, bytes: 0, ready: false }) - 1;
+      return { program, fragment };
     }
 
     /** The first use of a program: has it compiled? Where do its inputs and numbers go? */
     prepare(entry) {
       const gl = this.gl;
       const { program, fragment, inputs, source } = entry;
-      if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
+      if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
+        if (this.lost()) {
+          throw lost();
+        }
         const log = gl.getShaderInfoLog(fragment) || gl.getProgramInfoLog(program);
-        throw new Error(`ShaderError: ${log}\n${source}`);
+        throw Object.assign(new Error(`${log}\0${source}`), { name: "ShaderError" });
       }
       gl.deleteShader(fragment);
       gl.useProgram(program);
@@ -276,7 +360,6 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
           program, block, gl.UNIFORM_BLOCK_DATA_SIZE,
         );
       }
-      entry.source = "";
       entry.ready = true;
     }
 
@@ -284,7 +367,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
 
     /** Run a list of launches: `count` ints at `list`, slots and numbers at their addresses. */
     run(list, count, slots, numbers, bytes) {
-      const gl = this.gl;
+      this.check();
       this.counts.calls++;
       const begin = bytes ? this.upload(numbers, bytes) : 0;
       const heap = this.runtime.HEAP32;
@@ -298,6 +381,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
 
     /** As `run`, and wait for each launch: milliseconds of each kernel, with the copies after it. */
     timed(list, count, slots, numbers, bytes) {
+      this.check();
       this.counts.calls++;
       const begin = bytes ? this.upload(numbers, bytes) : 0;
       const heap = this.runtime.HEAP32;
@@ -467,6 +551,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
     }
 
     finish() {
+      this.check();
       this.counts.waits++;
       this.gl.finish();
       this.drop();
@@ -482,7 +567,9 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
 
     /** What went wrong since this was last asked, as WebGL's number; for tests. */
     error() {
-      return this.gl.getError();
+      const found = this.complaint || this.gl.getError();
+      this.complaint = this.gl.NO_ERROR;
+      return found;
     }
 
     close() {

@@ -2,28 +2,124 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
-from tensorgl import cli
+from tensorgl import backends, cli, settings
+from tensorgl.accelerator import choice
+from tensorgl.avals import device
+from tensorgl.optim import Optimizer
+from tensorgl.utils import images
+from tensorgl.wasm import script
 
-__all__ = ["run"]
+__all__ = ["describe", "run"]
+
+_GL = device("gl")
 
 
-async def run(path: str, args: Any, as_torch: bool) -> int:
-    """Run a script of the tab's file system; its exit code."""
-    import pyodide_js
+async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
+    """Run a script of the tab's file system; its exit code.
 
-    with open(path, encoding="utf-8") as file:
-        await pyodide_js.loadPackagesFromImports(file.read())
+    With `pictures` the page gets what the script shows, and at the end the PNG files that it wrote.
+    """
+    images.viewer = _image if pictures else None
+    start = time.perf_counter()
+    await script.load_packages(path)
+    _progress("packages", start)
     options = ["run", *(["--as-torch"] if as_torch else []), path, *args]
+    before = _pictures() if pictures else {}
+    step = _first_step()
+    places = list(sys.path)
+    sys.path.insert(0, "")  # which the command replaces by the script's folder
     try:
         return cli.main(options)
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
-            return stop.code or 0
+            return (stop.code or 0) & 0xFF  # as a process ends with
         print(stop.code, file=sys.stderr)
         return 1
     finally:
+        script.finish()
+        sys.path[:] = places
+        Optimizer.step = step
         sys.stdout.flush()
         sys.stderr.flush()
+        for name, changed in _pictures().items() if pictures else ():
+            if changed != before.get(name):
+                _image(Path(name).read_bytes(), name)
+        _stats()
+
+
+def describe() -> str:
+    """What device "gl" is, as JSON: renderer, software, limits, reason and the default device."""
+    try:
+        found = backends.describe(_GL)
+        device = {"renderer": found.renderer, "software": found.software, "limits": found.limits}
+    except RuntimeError:
+        device = {
+            "renderer": "",
+            "software": False,
+            "limits": {},
+        }  # the reason says what is missing
+    about = {"reason": choice().reason, "default": str(settings.get_default_device())}
+    return json.dumps(device | about)
+
+
+def _post(**message: Any) -> None:
+    """Send a message to the page; worker.js says which there are."""
+    import js
+    from pyodide.ffi import to_js
+
+    js.postMessage(to_js(message, dict_converter=js.Object.fromEntries))
+
+
+def _progress(stage: str, start: float) -> None:
+    _post(type="progress", stage=stage, ms=1000 * (time.perf_counter() - start))
+
+
+def _first_step() -> Any:
+    """Have the first optimizer step reported, with what led to it; the method to put back."""
+    start, step = time.perf_counter(), Optimizer.step
+
+    def first(self: Optimizer, closure: Any = None) -> Any:
+        Optimizer.step = step
+        loss = step(self, closure)
+        for backend in backends.loaded():
+            backend.synchronize()
+        _progress("first step", start)
+        return loss
+
+    Optimizer.step = first
+    return step
+
+
+def _pictures() -> dict[str, int]:
+    """The PNG files in the working folder and when each was written."""
+    return {str(p): p.stat().st_mtime_ns for p in sorted(Path().rglob("*.png"))}
+
+
+def _image(png: bytes, title: str) -> None:
+    _post(type="image", png=png, title=title)
+
+
+def _stats(*_: object) -> None:
+    """Report counts. A signal asks for it, in the middle of anything: nothing may be changed here."""
+    import pyodide_js
+
+    backend: Any = backends.existing(_GL)
+    counts = backend.device.js.counts if backend else None
+    _post(
+        type="stats",
+        launches=counts.launches if counts else 0,
+        calls=counts.calls if counts else 0,
+        live=backend.pool.live if backend else 0,
+        pooled=backend.pool.pooled if backend else 0,
+        python=pyodide_js._module.HEAPU8.length,
+    )
+
+
+signal.signal(signal.SIGUSR1, _stats)

@@ -48,6 +48,12 @@ void store_$k(int t, ivec4 v) { out$k = uvec4(v) & 255u; }
 
 //: main
 void main() {
+    int t = (int(gl_FragCoord.y) << LOG_WIDTH) + int(gl_FragCoord.x);
+    kernel(min(t, GRID - 1));
+}
+
+//: main within
+void main() {
     int t = (int(gl_FragCoord.y) << LOG_WIDTH) + int(gl_FragCoord.x) - START;
     kernel(clamp(t, 0, GRID - 1));
     // Last, as software rasterisers run what follows a discard up to three times more slowly.

@@ -174,9 +174,6 @@ class Node:
         "versions",
         "vjp",
     )
-    hooks: Any
-    versions: Any
-    out: Any
 
     def __init__(
         self,
@@ -193,7 +190,8 @@ class Node:
         self.params = params
         self._aval = aval
         self.seq = _next_sequence()
-        self.hooks = self.versions = self.out = None
+        self.hooks: Any = None
+        self.versions: Any = None
         for t in saved:  # most tensors are never written to, and have no Memory
             if t is not None and isinstance(t, TensorBase) and t._memory is not None:
                 self.versions = tuple(
@@ -201,7 +199,9 @@ class Node:
                     for t in saved
                 )
                 break
-        if out is not None:
+        if out is None:
+            self.out = None
+        else:
             if out._memory is None:
                 out._memory = Memory()
             self.out = (out._data, out._memory, out._memory.version)

@@ -17,7 +17,7 @@ Handle = Any
 
 
 class Backend(ABC):
-    """Eleven methods. Handles are immutable values to everyone but `assign`."""
+    """Twelve methods. Handles are immutable values to everyone but `assign`."""
 
     name: str
     observer: Callable[[Any, list[int]], None] | None = None
@@ -44,6 +44,10 @@ class Backend(ABC):
     @abstractmethod
     def download(self, handle: Handle, aval: Aval) -> Any:
         """The values as a numpy array, finished. On `cpu` it shares the handle's memory."""
+
+    async def download_async(self, handle: Handle, aval: Aval) -> Any:
+        """As `download`, while others work, where the device can do that."""
+        return self.download(handle, aval)
 
     @abstractmethod
     def assign(self, target: Handle, source: Handle, aval: Aval) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,6 +97,8 @@ def _find(folder: Path, *names: str) -> Path | None:
 
 def _idx(path: Path, item: tuple[int, ...]) -> Any:
     """An idx file of bytes: 0, 0, type 8, number of dims, the sizes big-endian, the values."""
+    import gzip  # here, as it is slow to import and few need it
+
     raw = path.read_bytes()
     try:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw

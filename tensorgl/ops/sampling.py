@@ -7,10 +7,10 @@ one default generator serves them all.
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from math import ceil, prod
-from secrets import randbits
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start again from a seed of the operating system, which is returned."""
-        self.manual_seed(randbits(64))
+        self.manual_seed(int.from_bytes(os.urandom(8)))
         return self._seed
 
     def initial_seed(self) -> int:

@@ -135,7 +135,8 @@ def tensors(
             return type(value)(make(v, want_grad) for v in value)
         if not isinstance(value, np.ndarray):
             return value
-        array = value.astype(dtype) if value.dtype == np.float64 else value
+        given = {np.dtype(float): dtype, np.dtype(int): "int64"}  # a browser's int is an int32
+        array = value.astype(given.get(value.dtype, value.dtype))
         if layout == "T":  # every element two apart, dims in reverse order
             wide = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
             every_other = (..., *(slice(None, None, 2) for _ in array.shape))

@@ -8,6 +8,7 @@ It imports no GL library; a `Device` runs its launches. Values come into being a
     codegen.py    a kernel as GLSL; access.py for where it reads; shader.py for text from files
     plan.py       launches, memory and numbers as plain data; memory.py for the pool
     capture.py    a plan that runs again without recording
+    rescue.py     devices whose context can be lost
     lowering/     how each primitive becomes kernels: a module a family
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +34,9 @@ from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
 from tensorgl.backends.glsl.ir import Kernel, kind_of
 from tensorgl.backends.glsl.layout import dense_strides, inverse, layout, transformed
 from tensorgl.backends.glsl.lowering import ANCHORS, NUMBERS, REWRITES, TABLES, Context
-from tensorgl.backends.glsl.memory import Buffer, Pool
+from tensorgl.backends.glsl.memory import Block, Buffer, Pool
 from tensorgl.backends.glsl.plan import Plan, make_plan
+from tensorgl.backends.glsl.rescue import used_memories
 from tensorgl.backends.glsl.snapshot import snapshot
 from tensorgl.errors import CaptureError, UnsupportedError
 from tensorgl.primitives import TABLE, Primitive, copy
@@ -168,6 +171,7 @@ class GlslBackend(Backend):
         flat = np.zeros(-(-aval.size // 4) * 4, stored)
         flat[: aval.size] = array.reshape(-1)
         with self.graph.lock:
+            self.device.rest(used_memories)
             block = self.pool.take(kind, max(flat.size // 4, 1))
             if aval.size:
                 self._uploads += 1
@@ -188,6 +192,17 @@ class GlslBackend(Backend):
                 ).copy()
         return self._read(handle)
 
+    async def download_async(self, handle: Handle, aval: Aval) -> Any:
+        node = self.copied(handle, aval) if type(handle) is View else handle
+        if not aval.size:
+            return self._read(node)
+        with self.graph.lock:
+            buffer = self._realised(node)
+            self._downloads += 1
+        # `buffer` holds the memory until the values are here
+        data = await self.device.read_async(buffer.block.memory, buffer.start, -(-aval.size // 4))
+        return _values(data, buffer, aval)
+
     def copied(self, handle: Handle, aval: Aval) -> Node:
         """A pending node with the elements that a handle shows."""
         return self.graph.add(call_of("copy", copy, (aval,), (), aval), (handle,))
@@ -195,21 +210,20 @@ class GlslBackend(Backend):
     def _read(self, node: Node) -> Any:
         """A node's values as an array of its dtype, in row-major order."""
         with self.graph.lock:
-            if node.buffer is None or node in self.graph.stale:
-                self.graph.flush()
-            buffer, aval = node.buffer, node.call.out
-            assert buffer is not None, node.call
-            kind = kind_of(aval.dtype)
-            shape = tuple(aval.shape)
+            buffer, aval = self._realised(node), node.call.out
             if aval.size == 0:
-                return np.zeros(shape, aval.dtype.name)
+                return np.zeros(tuple(aval.shape), aval.dtype.name)
             self._downloads += 1
             data = self.device.read(buffer.block.memory, buffer.start, -(-aval.size // 4))
-        flat = np.frombuffer(data, _STORED[kind])[: aval.size]
-        if buffer.order is not None:
-            stored = flat.reshape([shape[d] for d in buffer.order])
-            flat = stored.transpose([buffer.order.index(d) for d in range(len(shape))])
-        return flat.reshape(shape).astype(aval.dtype.name)
+        return _values(data, buffer, aval)
+
+    def _realised(self, node: Node) -> Buffer:
+        """Where a node's value of now lies."""
+        if node.buffer is None or node in self.graph.stale:
+            self.graph.flush()
+        buffer = node.buffer
+        assert buffer is not None, node.call
+        return buffer
 
     def assign(self, target: Handle, source: Handle, aval: Aval) -> None:
         if not aval.size:
@@ -248,8 +262,7 @@ class GlslBackend(Backend):
 
     def empty_cache(self) -> None:
         with self.graph.lock:
-            self.pool.collect()
-            self.pool.trim()
+            self.pool.empty()
 
     def reset_peak(self) -> None:
         with self.graph.lock:
@@ -280,7 +293,7 @@ class GlslBackend(Backend):
         """Find or make the plan of a trace, run it, and give nodes their buffers."""
         plan = self.plan(trace)
         leaves: list[Any] = [node.buffer for node in trace.leaves]
-        self.place(plan, trace, leaves, self.start(plan, leaves, trace.numbers))
+        self.place(plan, trace, leaves, self.run(plan, leaves, trace.numbers))
 
     def plan(self, trace: Trace) -> Plan:
         """The plan of a trace, a new one if its key was not seen before."""
@@ -295,20 +308,26 @@ class GlslBackend(Backend):
         self._plans[key] = plan
         return plan
 
-    def start(self, plan: Plan, leaves: list[Any], numbers: list[Any]) -> Any:
+    def run(self, plan: Plan, leaves: list[Any], numbers: list[Any]) -> list[Block]:
         """Run a plan on leaves' buffers; its blocks."""
+        plan.fill(numbers)
+        blocks, slots = plan.bind(leaves, self.pool)
+        self.start(plan, slots, plan.numbers)
+        return blocks
+
+    def start(self, plan: Plan, slots: array[int], numbers: array[int]) -> None:
+        """Start a plan's launches."""
         self._flushes += 1
         self._launches += len(plan.about)
+        self.device.rest(used_memories)
         if self.observer is None:
-            return plan.run(leaves, numbers, self.device.run, self.pool)
-        times: list[int] = []
-
-        def timed(*arguments: Any) -> None:
-            times.extend(self.device.timed(*arguments))
-
-        blocks = plan.run(leaves, numbers, timed, self.pool)
-        self.observer(plan.about, times)
-        return blocks
+            self.device.run(plan.launches, slots, numbers)
+        else:
+            self.observer(plan.about, self.device.timed(plan.launches, slots, numbers))
+        if self._debug:
+            error = self.device.error()
+            if error:
+                raise RuntimeError(f"the driver reports {error}; the last launches were the {plan}")
 
     @staticmethod
     def place(plan: Plan, trace: Trace, leaves: list[Any], blocks: Any) -> None:
@@ -339,6 +358,16 @@ class GlslBackend(Backend):
             )
             self._programs[program.source] = number
         return number
+
+
+def _values(data: bytes, buffer: Buffer, aval: Aval) -> Any:
+    """Texels as an array of a tensor's dtype, in row-major order."""
+    shape = tuple(aval.shape)
+    flat = np.frombuffer(data, _STORED[kind_of(aval.dtype)])[: aval.size]
+    if buffer.order is not None:
+        stored = flat.reshape([shape[d] for d in buffer.order])
+        flat = stored.transpose([buffer.order.index(d) for d in range(len(shape))])
+    return flat.reshape(shape).astype(aval.dtype.name)
 
 
 def _check(a: Aval) -> None:

@@ -114,12 +114,12 @@ class Scope:
             return self.let(kind, f"{a} & {n - 1}")
         return self.let(kind, f"{a} - {self.quotient(kind, a, n)} * {n}")
 
-    def _walk(self, kind: str, position: str, digits: Digits, start: str) -> str:
+    def _walk(
+        self, kind: str, position: str, sizes: tuple[int, ...], steps: tuple[int, ...], start: str
+    ) -> str:
         """The start, and the sum of digit * stride."""
-        found = self._split(kind, position, tuple([n for n, _ in digits]))
-        terms = [
-            d if s == 1 else f"{d} * {s}" for d, (_, s) in zip(found, digits, strict=True) if s
-        ]
+        found = self._split(kind, position, sizes)
+        terms = [d if s == 1 else f"{d} * {s}" for d, s in zip(found, steps, strict=True) if s]
         if start:
             terms.append(start)
         return self.let(kind, " + ".join(terms)) if terms else "0"
@@ -136,16 +136,19 @@ class Scope:
 
         `start` is GLSL for an int, or empty; `aligned` says that it is a multiple of four.
         """
-        form, digits = _route(index.form, shape, strides, index.order, aligned)
+        form, sizes, steps = _route(index.form, shape, strides, index.order, aligned)
         flat = (prod(shape),)
-        if not digits:
+        if not sizes:
             return Index("scalar", start or "0", flat)
+        if steps == (1,) and form == index.form and not start:  # it is that position
+            kind = "ivec4" if form == "lanes" else "int"
+            return Index(form, self.let(kind, index.expr), flat)
         if form == "lanes":
             position = self.element(index).expr
-            return Index("lanes", self._walk("ivec4", position, digits, start), flat)
+            return Index("lanes", self._walk("ivec4", position, sizes, steps, start), flat)
         if form == "texel" and start:
             start = f"({start} >> 2)"
-        return Index(form, self._walk("int", index.expr, digits, start), flat)
+        return Index(form, self._walk("int", index.expr, sizes, steps, start), flat)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -155,24 +158,27 @@ def _route(
     strides: tuple[int, ...],
     order: tuple[int, ...] | None,
     aligned: bool,
-) -> tuple[str, Digits]:
-    """The form of what an index of a form becomes, and the digits that lead there; none: it stays put.
+) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The form of what an index of a form becomes; sizes and steps of the digits that lead there.
 
-    The digits are those of a texel's number where a texel becomes a texel or a scalar.
+    The digits are those of a texel's number where a texel becomes a texel or a scalar. Without digits
+    every position leads to the start.
     """
     dims = range(len(shape)) if order is None else order
     digits = simplified((shape[d], strides[d]) for d in dims)
-    if all(s == 0 for _, s in digits):
-        return "scalar", ()
+    sizes, steps = tuple(n for n, _ in digits), tuple(s for _, s in digits)
+    if not any(steps):
+        return "scalar", (), ()
     if form != "texel":
-        return form, digits
-    inner, step = digits[-1]
-    if inner % 4 == 0 or len(digits) == 1:
-        if step == 1 and aligned and all(s % 4 == 0 for _, s in digits[:-1]):
-            return "texel", (*((n, s // 4) for n, s in digits[:-1]), ((inner + 3) // 4, 1))
-        if step == 0 and inner % 4 == 0:
-            return "scalar", (*digits[:-1], (inner // 4, 0))
-    return "lanes", digits
+        return form, sizes, steps
+    inner = sizes[-1]
+    if inner % 4 == 0 or len(sizes) == 1:
+        if steps[-1] == 1 and aligned and all(s % 4 == 0 for s in steps[:-1]):
+            texels = (*sizes[:-1], (inner + 3) // 4)
+            return "texel", texels, (*(s // 4 for s in steps[:-1]), 1)
+        if steps[-1] == 0 and inner % 4 == 0:
+            return "scalar", (*sizes[:-1], inner // 4), steps
+    return "lanes", sizes, steps
 
 
 @lru_cache(maxsize=1 << 12)

@@ -11,11 +11,14 @@ so that none can go into a number that would stay as it was.
 
 from __future__ import annotations
 
+from array import array
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tensorgl.avals import NUMBER
 from tensorgl.backends.glsl.graph import Node, Trace, View
 from tensorgl.backends.glsl.memory import Buffer
+from tensorgl.backends.glsl.plan import as_floats
 from tensorgl.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -150,16 +153,26 @@ class Recording:
                 plan = backend.plan(trace)
                 captured = Captured(backend, plan, trace, self._arguments, results)
                 leaves: list[Any] = [node.buffer for node in trace.leaves]
-                backend.place(plan, trace, leaves, backend.start(plan, leaves, trace.numbers))
+                backend.place(plan, trace, leaves, backend.run(plan, leaves, trace.numbers))
             return captured
         finally:
             backend.graph.lock.release()
 
 
 class Captured:
-    """A plan and what it reads and fills.
+    """A plan, what it reads and what it fills.
 
-    `leaves` are nodes, or None where argument `arguments[k]` goes.
+    Replays take turns with two sets of memory for the state that they write: each reads what the other
+    wrote. As long as nobody else keeps or changes that state, nothing has to be looked up anew.
+
+    Attributes:
+        leaves: nodes that the plan reads, at places `slots`; arguments: (slot, place among the
+            arguments) of what else it reads.
+        state: nodes that get other memory, and where the plan says that it is; `late` are those that
+            share it with what the plan reads or with a result, and so have to look at each replay.
+        results: of each handle that the function returned: its output, or the node that it is; what a
+            view shows of it.
+        fresh, lasting: places of the blocks of results and of state.
     """
 
     def __init__(
@@ -168,35 +181,51 @@ class Captured:
         plan: Any,
         trace: Trace,
         arguments: list[Node],
-        results: list[Any],
+        returned: list[Any],
     ) -> None:
         self.backend = backend
         self.plan = plan
-        place = {node: k for k, node in enumerate(trace.leaves)}
-        self.arguments = [place.get(node, -1) for node in arguments]
-        self.leaves: list[Node | None] = list(trace.leaves)
-        for k in self.arguments:
-            if k >= 0:
-                self.leaves[k] = None
-        buffers = [node.buffer for node in trace.leaves]
-        self.traits = [b.traits for b in buffers if b is not None]
-        self.begins = [b.start for b in buffers if b is not None]
-        self.numbers = list(trace.numbers)
-        self.live = [
-            (k, x.slot) for k, x in enumerate(trace.numbers) if type(x) in (LiveFloat, LiveInt)
+        given = {node: k for k, node in enumerate(arguments)}
+        every: list[tuple[int, Node, Any]] = [
+            (k, node, node.buffer) for k, node in enumerate(trace.leaves)
         ]
-        self.starts = trace.starts
-        self.written = [node for node in trace.written if node.buffer is not None]
+        self.count = len(every)
+        self.slots = [k for k, node, _ in every if node not in given]
+        self.leaves = [node for _, node, _ in every if node not in given]
+        self.arguments = [(k, given[node]) for k, node, _ in every if node in given]
+        self.layouts = [(b.traits, b.start == 0) for _, _, b in every]
+        plan.fill(trace.numbers)
+        self.numbers = plan.numbers[:]
+        slots = {k: x.slot for k, x in enumerate(trace.numbers) if type(x) in (LiveFloat, LiveInt)}
+        self.floats = [(at, slots[k]) for at, k in plan.floats if k in slots]
+        self.ints = [(at, slots[k]) for at, k in plan.ints if k in slots]
+        starts = dict(trace.starts)
+        shifts = [(at, starts[k], trace.numbers[k]) for at, k in plan.ints if k in starts]
+        self.starts = [(at, k, number - 4 * every[k][2].start) for at, k, number in shifts]
+        bases = [(x.base if isinstance(x, View) else x) for x in returned]
         seen = [n for n, v in zip(trace.nodes, trace.visible, strict=True) if v]
-        output = {node: k for k, node in enumerate(seen)}
-        bases = [(x.base if isinstance(x, View) else x) for x in results]
-        mine = set(bases)
-        self.state = [(node, k) for node, k in output.items() if node not in mine]
+        output = dict(zip(seen, plan.outputs, strict=True))
         # Of a result that is made anew only its aval is kept, not the first one's memory.
-        self.results: list[tuple[int | None, Any, Any]] = [
+        self.results: list[tuple[Any, Any, Any]] = [
             (output.get(base), base.call.out if base in output else base, _shown(x))
-            for base, x in zip(bases, results, strict=True)
+            for base, x in zip(bases, returned, strict=True)
         ]
+        mine = set(bases)
+        written = [node for node in trace.written if node.buffer is not None]
+        state = [
+            *zip(written, plan.written, strict=True),
+            *((node, x) for node, x in output.items() if node not in mine),
+        ]
+        results = [x for x, _, _ in self.results if x is not None]
+        self.fresh = sorted({x.place for x in results if not x.leaf})
+        self.state = [(n, x) for n, x in state if not x.leaf and x.place not in self.fresh]
+        self.late = [(n, x) for n, x in state if x.leaf or x.place in self.fresh]
+        self.aliased = any(x.leaf for x in (*results, *(x for _, x in self.late)))
+        self.lasting = sorted({x.place for _, x in self.state})
+        self.temporary: list[Any] = []
+        self.turns: list[_Turn | None] = [None, None]
+        self.next = 0
+        backend.pool.holders.add(self)
 
     def reads(self, handle: Any) -> bool:
         """Whether the plan depends on what was in this memory before it."""
@@ -204,17 +233,15 @@ class Captured:
 
     def fits(self, arguments: list[Any]) -> bool:
         """Whether state and arguments are laid out as they were when the plan was made."""
-        for k, buffer in enumerate(self._buffers(arguments)):
-            if buffer.traits is not self.traits[k] or (buffer.start == 0) != (self.begins[k] == 0):
+        turn, state = self.turns[self.next], [n.buffer for n in self.leaves]
+        buffers = [(k, arguments[place].buffer) for k, place in self.arguments]
+        if turn is None or turn.reads != state:
+            buffers += zip(self.slots, state, strict=True)
+        for k, buffer in buffers:
+            traits, at_start = self.layouts[k]
+            if buffer.traits is not traits or (buffer.start == 0) is not at_start:
                 return False
         return True
-
-    def _buffers(self, arguments: list[Any]) -> list[Any]:
-        buffers: list[Any] = [None if n is None else n.buffer for n in self.leaves]
-        for k, node in zip(self.arguments, arguments, strict=True):
-            if k >= 0:
-                buffers[k] = node.buffer
-        return buffers
 
     def replay(self, arguments: list[Any], values: list[Any]) -> list[Any]:
         """Run the plan again on these arguments' nodes and the effects' numbers; new result handles."""
@@ -222,30 +249,130 @@ class Captured:
             return self._replay(arguments, values)
 
     def _replay(self, arguments: list[Any], values: list[Any]) -> list[Any]:
-        backend, plan = self.backend, self.plan
-        leaves = self._buffers(arguments)
-        numbers = self.numbers
-        for k, slot in self.live:
-            numbers[k] = values[slot]
-        if self.starts:
-            numbers = list(numbers)
-            for k, leaf in self.starts:
-                numbers[k] += 4 * (leaves[leaf].start - self.begins[leaf])
-        blocks = backend.start(plan, leaves, numbers)
-        for node, x in zip(self.written, plan.written, strict=True):
+        backend = self.backend
+        state = [n.buffer for n in self.leaves]
+        turn, other = self.turns[self.next], self.turns[1 - self.next]
+        if turn is None or not turn.is_free(other):
+            turn = self.turns[self.next] = self._turn()
+        if turn.reads != state:
+            self._read(turn, state)
+        self.next = 1 - self.next
+        numbers, floats, slots = turn.numbers, turn.floats, turn.slots
+        for at, slot in self.floats:
+            floats[at] = values[slot]
+        for at, slot in self.ints:
+            numbers[at] = values[slot]
+        if self.arguments:
+            starts = {k: arguments[place].buffer.start for k, place in self.arguments}
+            for at, k, shift in self.starts:
+                if k in starts:
+                    numbers[at] = shift + 4 * starts[k]
+            for k, place in self.arguments:
+                slots[k] = arguments[place].buffer.block.memory
+        blocks: dict[int, Any] = {}
+        for place in self.fresh:
+            block = blocks[place] = backend.pool.take(*self.plan.blocks[place])
+            slots[self.count + place] = block.memory
+        backend.start(self.plan, slots, numbers)
+        for node, buffer in turn.writes:
+            node.buffer = buffer
+        leaves: dict[int, Any] = {}
+        if self.aliased:
+            leaves.update(zip(self.slots, state, strict=True))
+        for k, place in self.arguments:
+            leaves[k] = arguments[place].buffer
+        for node, x in self.late:
             node.buffer = x.buffer(leaves, blocks)
-        for node, k in self.state:
-            node.buffer = plan.outputs[k].buffer(leaves, blocks)
-        made: dict[int, Node] = {}
+        return self._handles(leaves, blocks)
+
+    def _turn(self) -> _Turn:
+        """A new set of memory."""
+        take, keys = self.backend.pool.take, self.plan.blocks
+        if not self.temporary:
+            ours = {*self.lasting, *self.fresh}
+            self.temporary = [None if k in ours else take(*key) for k, key in enumerate(keys)]
+        blocks = self.temporary.copy()
+        for k in self.lasting:
+            blocks[k] = take(*keys[k])
+        turn = _Turn(self.numbers)
+        turn.slots = array("i", [0] * self.count)
+        turn.slots.extend([0 if b is None else b.memory for b in blocks])
+        turn.writes = [(node, x.buffer((), blocks)) for node, x in self.state]
+        turn.blocks = [blocks[k] for k in self.lasting]
+        return turn
+
+    def _read(self, turn: _Turn, state: list[Any]) -> None:
+        """Let a turn read this state."""
+        turn.reads = state
+        leaves = dict(zip(self.slots, state, strict=True))
+        for k, buffer in leaves.items():
+            turn.slots[k] = buffer.block.memory
+        for at, k, shift in self.starts:
+            if k in leaves:
+                turn.numbers[at] = shift + 4 * leaves[k].start
+
+    def _handles(self, leaves: dict[int, Any], blocks: dict[int, Any]) -> list[Any]:
+        """The results of a replay."""
+        made: dict[Any, Node] = {}
         handles: list[Any] = []
-        for k, node, shown in self.results:
-            if k is not None:
-                if k not in made:
-                    buffer = plan.outputs[k].buffer(leaves, blocks)
-                    made[k] = backend.graph.leaf(node, buffer)
-                node = made[k]
+        for output, node, shown in self.results:
+            if output is not None:
+                if output not in made:
+                    buffer = output.buffer(leaves, blocks)
+                    made[output] = self.backend.graph.leaf(node, buffer)
+                node = made[output]
             handles.append(node if shown is None else View(node, *shown))
         return handles
+
+    def release(self) -> None:
+        """Give back what is kept between replays; the next one takes it anew."""
+        self.temporary = []
+        self.turns = [None, None]
+
+
+class _Turn:
+    """Memory for one of two replays that take turns.
+
+    Attributes:
+        reads: the buffers that the plan's leaves must have.
+        writes: nodes that get other buffers, and these.
+        blocks: those of `writes`.
+        slots, numbers: what the device gets; `floats` are the numbers seen as such.
+    """
+
+    def __init__(self, numbers: array[int]) -> None:
+        self.reads: list[Any] = []
+        self.numbers = numbers[:]
+        self.floats = as_floats(self.numbers)
+        self.slots = array("i")
+        self.writes: list[tuple[Any, Any]] = []
+        self.blocks: list[Any] = []
+        self._others: list[Any] | None = None
+        self._expected: list[int] = []
+
+    def is_free(self, other: _Turn | None) -> bool:
+        """Whether nobody but the two turns refers to what this one wrote the last time."""
+        if other is None:
+            return False
+        if self._others is not other.reads:
+            self._others = other.reads
+            alone = _counts([(None, object())], [])[0]
+            self._expected = [
+                *(alone + sum(x is b for x in other.reads) for _, b in self.writes),
+                *(_counts([], [object()])[0] + self._users(block) for block in self.blocks),
+            ]
+        return _counts(self.writes, self.blocks) == self._expected
+
+    def _users(self, block: Any) -> int:
+        """How many of this turn's buffers lie in a block."""
+        return len({id(b) for _, b in self.writes if b.block is block})
+
+
+def _counts(writes: list[tuple[Any, Any]], blocks: list[Any]) -> list[int]:
+    """How often each buffer and each block is referred to, this look included."""
+    counts = [getrefcount(b) for _, b in writes]
+    counts += [getrefcount(x) for x in blocks]
+    return counts
 
 
 def _shown(handle: Any) -> Any:

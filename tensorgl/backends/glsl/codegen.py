@@ -157,8 +157,8 @@ class Emitter(Scope):
             return self.let(kind, f"texel_{k}({at.expr})")
         if at.form == "scalar":
             return self.let(kind, f"{kind}(element_{k}({at.expr}))")
-        lanes = ", ".join(f"element_{k}({at.expr}.{c})" for c in "xyzw")
-        return self.let(kind, f"{kind}({lanes})")
+        lane = f"element_{k}({at.expr}"
+        return self.let(kind, f"{kind}({lane}.x), {lane}.y), {lane}.z), {lane}.w))")
 
     def _permuted(self, x: Operand, index: Index, at: Layout, start: str) -> str:
         """A load from a value whose physical order is not row-major."""
@@ -168,7 +168,8 @@ class Emitter(Scope):
             at, _ = transformed(at, "permute", (index.order,))
             index = index.reshaped(at.shape)
         if not start:
-            digits = physical(simplified(zip(at.shape, at.strides, strict=True)), value.shape, order)
+            walk = simplified(zip(at.shape, at.strides, strict=True))
+            digits = physical(walk, value.shape, order)
             if digits is not None:
                 sizes, steps = tuple([n for n, _ in digits]), tuple([s for _, s in digits])
                 return self._memory(value, self.at(index.reshaped(sizes), sizes, steps, "", True))
@@ -181,6 +182,8 @@ class Emitter(Scope):
 
     def start(self, x: Operand) -> str:
         """GLSL for where an operand starts, or nothing where that is 0."""
+        if x.slot is None and not x.shift and x.value.home is None:
+            return ""
         terms: list[str] = []
         if x.slot is not None:
             terms.append(self._bindings.number(x.slot))
@@ -279,8 +282,10 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     # last, as it needs the count of numbers
     head.insert(1, section(target, "begin", n=(HEADER + len(bindings.numbers) + 3) // 4))
     prelude = "".join(head)
-    tail = "" if custom else section(target, "main")
-    source = prelude + library_for(body, text) + body + text + tail
+    # what shares a memory with others must leave their texels alone
+    within = target == "fragment" and any(v.home is not None for v in outputs)
+    tail = "" if custom else section(target, "main within" if within else "main")
+    source = prelude + library_for(body, text, kernel.defines.values()) + body + text + tail
     return Program(source, tuple(bindings.values), tuple(bindings.numbers))
 
 
@@ -357,7 +362,7 @@ def _results(kernel: Kernel, bindings: Bindings, realised: Any, target: str) -> 
 
 
 def _epilogue(result: Value, output: Value, bindings: Bindings, realised: Any) -> Any:
-    scope = Emitter(bindings, realised - {output}, {result: "v"})
+    scope = Emitter(bindings, realised, {result: "v"})
     rounded = _narrowed("v", result.dtype.name)
     if rounded != "v":
         scope.lines.append(f"v = {rounded};")

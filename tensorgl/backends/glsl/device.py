@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COPY", "KERNEL", "Device", "Limits"]
+__all__ = ["COPY", "KERNEL", "Device", "DeviceLost", "Limits"]
 
 KERNEL, COPY = 0, 1
 """What an entry of a list of launches begins with, and its length in all; then come
@@ -41,8 +41,12 @@ class Limits:
     number_alignment: int  # of the offset of a kernel's numbers in bytes
 
 
+class DeviceLost(RuntimeError):  # noqa: N818  it is what happened, and dealt with, not an error
+    """The context is gone with all that it held. `VolatileDevice` deals with it; nobody else sees it."""
+
+
 class Device(ABC):
-    """Nine methods. Memories and programs are numbers; work is done in the order of the calls."""
+    """Nine methods, and three with a default. Memories and programs are numbers; calls work in order."""
 
     limits: Limits
 
@@ -68,6 +72,13 @@ class Device(ABC):
     def read(self, memory: int, start: int, texels: int) -> bytes:
         """The contents of texels, after all work that was asked for."""
 
+    async def read_async(self, memory: int, start: int, texels: int) -> bytes:
+        """As `read`, but others work until it is there. What is run meanwhile is not waited for.
+
+        The memory is neither written nor freed until then.
+        """
+        return self.read(memory, start, texels)
+
     @abstractmethod
     def compile(self, source: str, inputs: Sequence[str], outputs: Sequence[str]) -> int:
         """A program of a shader's text, whose inputs and outputs are of these kinds.
@@ -91,6 +102,14 @@ class Device(ABC):
     @abstractmethod
     def finish(self) -> None:
         """Return when all work is done."""
+
+    def error(self) -> str:
+        """What went wrong since this was last asked, in the driver's words; "" if nothing. It waits."""
+        return ""
+
+    def rest(self, used: Callable[[], Collection[int]]) -> None:
+        """Called now and then between two lists. `used()` are the memories whose contents matter now."""
+        return
 
     @abstractmethod
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from functools import cache, lru_cache
 from typing import Any
+from weakref import WeakSet
 
 from tensorgl.backends.glsl.device import Device
 from tensorgl.errors import OutOfMemoryError
@@ -21,6 +22,9 @@ BYTES = {"f32": 16, "f16": 8, "i32": 16, "u8": 4}
 
 POOLED_BYTES = 1 << 30
 """How much free memory the pool keeps at most."""
+
+TALL = 1024
+"""Rows above which they become wider. Large memories of narrow rows take twice as long on llvmpipe."""
 
 
 class Buffer:
@@ -70,8 +74,8 @@ class Block:
 def bucket(texels: int, rows: int) -> tuple[int, int]:
     """Texels and width of the bucket for so many texels: 2^k, or 1.5 times that, whole rows.
 
-    Where memory has rows, they are 16 texels wide and become wider when there are more than a
-    quarter of `rows`: software rasterisers share work out in squares of 64 pixels, and so want tall grids.
+    Where memory has rows, they are 16 texels wide and become wider when there are more than `TALL`:
+    software rasterisers share work out in squares of 64 pixels, and so want tall grids.
     """
     size = 1 << max(texels - 1, 0).bit_length()
     if size >= 4 and 3 * size // 4 >= texels:
@@ -79,7 +83,7 @@ def bucket(texels: int, rows: int) -> tuple[int, int]:
     if not rows:
         return max(size, 1), 0
     width = 16
-    while size > width * (rows // 4) and width < rows:
+    while size > width * TALL and width < rows:
         width *= 2
     return -(-size // width) * width, width
 
@@ -99,6 +103,8 @@ class Pool:
         self._device = device
         self._free: defaultdict[tuple[str, int, int], list[int]] = defaultdict(list)
         self._dropped: deque[tuple[str, int, int, int]] = deque()
+        self.holders: WeakSet[Any] = WeakSet()
+        """Who keeps blocks that it could give back: their `release` is called when memory is short."""
         self.live = self.peak = self.pooled = self.reserved_peak = self.blocks = 0
 
     def take(self, kind: str, texels: int, width: int = 0) -> Block:
@@ -140,7 +146,7 @@ class Pool:
         try:
             return self._device.allocate(kind, size, width)
         except MemoryError:
-            self.trim()
+            self.empty()
         try:
             return self._device.allocate(kind, size, width)
         except MemoryError:
@@ -165,6 +171,13 @@ class Pool:
             self.blocks -= 1
         if self.pooled > POOLED_BYTES:
             self.trim(POOLED_BYTES // 2)
+
+    def empty(self) -> None:
+        """Give everything back to the device that no tensor is in."""
+        for holder in list(self.holders):
+            holder.release()
+        self.collect()
+        self.trim()
 
     def trim(self, keep: int = 0) -> None:
         """Give free memory back to the device, the largest pieces first, until `keep` bytes are left."""

@@ -53,8 +53,9 @@ def merged(kernels: list[Kernel], context: Context) -> list[Kernel]:
                 target = _joined(direct, group, groups, owner, context)
             if target is None:
                 for g in groups:
-                    alike = g.reads & group.reads or kernel.grid <= SMALL
-                    if g.level == group.level and alike and _fits(g, group, context):
+                    if g.level != group.level or not _fits(g, group, context):
+                        continue
+                    if kernel.grid <= SMALL or not g.reads.isdisjoint(group.reads):
                         target = g
                         break
         if target is not None:

@@ -19,7 +19,7 @@ from tensorgl.backends.glsl.place import place
 from tensorgl.backends.glsl.schedule import schedule
 from tensorgl.backends.glsl.snapshot import Snapshot
 
-__all__ = ["Launch", "Output", "Plan", "make_plan"]
+__all__ = ["Launch", "Output", "Plan", "as_floats", "make_plan"]
 
 
 class Launch(NamedTuple):
@@ -40,7 +40,7 @@ class Output(NamedTuple):
     start: int
     order: tuple[int, ...] | None
 
-    def buffer(self, leaves: Sequence[Buffer], blocks: Sequence[Block]) -> Buffer:
+    def buffer(self, leaves: Any, blocks: Any) -> Buffer:
         """It after a run."""
         return (
             leaves[self.place] if self.leaf else Buffer(blocks[self.place], self.start, self.order)
@@ -69,7 +69,6 @@ class Plan:
         self.written: list[Output] = []
         self.about: list[Launch] = []
         self._float_view: Any = None
-        self._int_view: Any = None
 
     def __str__(self) -> str:
         lines = [f"plan of {len(self.about)} launches, {len(self.blocks)} blocks"]
@@ -79,24 +78,28 @@ class Plan:
         ]
         return "\n".join(lines)
 
-    def run(
-        self, leaves: Sequence[Buffer], numbers: Sequence[Any], device: Any, pool: Pool
-    ) -> list[Block]:
-        """Start the launches; the blocks, of which the caller keeps those of the outputs."""
-        floats, ints = self._float_view, self._int_view
+    def fill(self, numbers: Sequence[Any]) -> None:
+        """Put a flush's numbers into their places."""
+        floats = self._float_view
         if floats is None:
-            floats = self._float_view = memoryview(self.numbers).cast("B").cast("f")
-            ints = self._int_view = self.numbers
+            floats = self._float_view = as_floats(self.numbers)
         for at, number in self.floats:
             floats[at] = numbers[number]
         for at, number in self.ints:
-            ints[at] = numbers[number]
+            self.numbers[at] = numbers[number]
+
+    def bind(self, leaves: Sequence[Buffer], pool: Pool) -> tuple[list[Block], array[int]]:
+        """Take blocks; these, of which the caller keeps those of the outputs, and the slots' memories."""
         take = pool.take
         blocks = [take(kind, texels, width) for kind, texels, width in self.blocks]
         slots = array("i", [b.block.memory for b in leaves])
         slots.extend([b.memory for b in blocks])
-        device(self.launches, slots, self.numbers)
-        return blocks
+        return blocks, slots
+
+
+def as_floats(numbers: array[int]) -> Any:
+    """The same memory as floats; while this is alive the array cannot grow."""
+    return memoryview(numbers).cast("B").cast("f")
 
 
 def make_plan(shot: Snapshot, context: Context, compile: Callable[[Kernel, Program], int]) -> Plan:
@@ -196,7 +199,7 @@ class _Maker:
 
         Kernels that write pieces of one value do not touch the same texels.
         """
-        barrier = not self.read.isdisjoint(outputs) or any(s in self.wrote for s in inputs)
+        barrier = not (self.read.isdisjoint(outputs) and self.wrote.keys().isdisjoint(inputs))
         for slot, owner in outputs.items():
             barrier = barrier or self.wrote.get(slot, owner) is not owner
         if barrier:

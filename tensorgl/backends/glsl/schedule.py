@@ -63,6 +63,7 @@ class _Cut:
         self.room: dict[Value, int] = {}  # operations that a root's kernel may still inline
         self.reads: dict[Value, set[Value]] = {}  # what a root's kernel reads, as far as is decided
         self.costs: dict[Value, int] = {}
+        self.inputs = {v: _inputs(v) for v in shot.values}
         # An anchor reads their elements many times, in its own order.
         self.strict: set[Value] = set()
         self.places: dict[Value, int] = {}  # inlined value -> at how many places it is computed
@@ -93,7 +94,7 @@ class _Cut:
         own = 20 if value.op in _DEAR else 0 if value.op in _FREE else 1
         if value.op in READS:
             own = 2 * READS[value.op](value)
-        return min(own + sum(self.costs[v] for v in _inputs(value)), 1000)
+        return min(own + sum(self.costs[v] for v in self.inputs[value]), 1000)
 
     def _users(self, value: Value) -> tuple[set[Value], bool, bool]:
         """Roots that read a value; whether all need its element i for theirs; whether some read it often."""
@@ -133,7 +134,7 @@ class _Cut:
         self.roots[value] = anchor
         self.places[value] = 1
         self.readers[value] = {value}
-        self.reads.setdefault(value, set()).update(_inputs(value))
+        self.reads.setdefault(value, set()).update(self.inputs[value])
 
     def _place_part(self, value: Value) -> None:
         """One result of several: like an anchor, but what ends it may read nothing else from this flush.
@@ -158,12 +159,12 @@ class _Cut:
         if parts:
             end = self.ends[parts[0]]
             self.readers[value] = {end}
-            self.reads[end] = _inputs(value) | (self.reads[end] - set(parts) - {value})
+            self.reads[end] = self.inputs[value] | (self.reads[end] - set(parts) - {value})
             return
         readers, aligned, _ = self._users(value)
         if not value.visible and aligned and len(readers) == 1 and not self.eager:
             end = next(iter(readers))
-            needs = _inputs(value) | (self.reads[end] - {value})
+            needs = self.inputs[value] | (self.reads[end] - {value})
             room = len(needs) <= self.context.limits.inputs - 2
             if self.roots.get(end, value) is None and room:
                 self.roots[end] = value
@@ -180,7 +181,7 @@ class _Cut:
             inline = inline and self.costs[value] <= CHEAP and self.places[value] <= most
         if value in self.strict:
             inline = inline and self.costs[value] <= LIGHT and _straight(value)
-        needs = _inputs(value)
+        needs = self.inputs[value]
         limit = self.context.limits.inputs - 2
         for root in readers:
             full = len(self.reads[root] | needs) - 1 > limit and not flat_cat(root)
@@ -236,7 +237,7 @@ class _Cut:
             ]
             if not wants:
                 continue
-            beside = [u for v in _inputs(value) for u in v.users]
+            beside = [u for v in self.inputs[value] for u in v.users]
             for other in (value, *beside):
                 if self.roots.get(other, other) is None and other.shape == value.shape:
                     orders.setdefault(other, wants[0])

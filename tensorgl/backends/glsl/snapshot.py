@@ -121,24 +121,21 @@ _INTEGER_NUMBERS = frozenset(
 
 def _needed(shot: Snapshot) -> list[Value]:
     """Every value that an output needs, operands first, with its users."""
-    order: list[Value] = []
-    state: dict[Value, bool] = {}
-    roots = [*(v for _, v in shot.outputs), *shot.written]
-    for root in roots:
-        stack = [root]
-        while stack:
-            value = stack[-1]
-            if state.get(value):
-                stack.pop()
-                continue
-            inputs = [x.value for x in value.operands if isinstance(x, Operand)]
-            if value in state:
-                stack.pop()
-                state[value] = True
-                order.append(value)
-                for x in inputs:
-                    x.users.append(value)
-                continue
-            state[value] = False
-            stack.extend(x for x in inputs if not state.get(x))
-    return order
+    order: dict[Value, None] = {}
+    inputs: dict[Value, list[Value]] = {}  # of those that were met
+    stack = [*(v for _, v in shot.outputs), *shot.written]
+    stack.reverse()
+    while stack:
+        value = stack[-1]
+        known = inputs.get(value)
+        if known is None:
+            known = [x.value for x in value.operands if isinstance(x, Operand)]
+            inputs[value] = known
+            stack += [x for x in known if x not in order]
+            continue
+        stack.pop()
+        if value not in order:
+            order[value] = None
+            for x in known:
+                x.users.append(value)
+    return list(order)

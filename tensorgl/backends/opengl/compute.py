@@ -10,7 +10,7 @@ import moderngl
 
 from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.memory import BYTES
-from tensorgl.backends.opengl.context import compile_error
+from tensorgl.backends.glsl.shader import compile_error
 from tensorgl.backends.opengl.device import MAX_TEXELS, NativeDevice
 
 __all__ = ["ComputeDevice"]

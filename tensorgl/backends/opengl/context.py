@@ -1,13 +1,11 @@
-"""The few OpenGL calls that moderngl does not have, and its compile errors with the text they are about."""
+"""The few OpenGL calls that moderngl does not have."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any
 
-from tensorgl.backends.glsl.shader import ShaderError
-
-__all__ = ["Functions", "compile_error"]
+__all__ = ["Functions"]
 
 
 class Functions:
@@ -29,9 +27,3 @@ class Functions:
         self.active_texture = function("glActiveTexture", unsigned)
         self.bind_texture = function("glBindTexture", unsigned, unsigned)
         self.copy_tex_sub_image = function("glCopyTexSubImage2D", unsigned, *[integer] * 7)
-
-
-def compile_error(error: Exception, source: str) -> ShaderError:
-    """The driver's complaint with the text it is about."""
-    numbered = "\n".join(f"{k:4} {line}" for k, line in enumerate(source.splitlines(), 1))
-    return ShaderError(f"a shader was rejected: {error}\n{numbered}")

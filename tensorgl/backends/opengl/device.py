@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from array import array
-from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
 

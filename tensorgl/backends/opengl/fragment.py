@@ -9,7 +9,8 @@ from typing import Any
 import moderngl
 
 from tensorgl.backends.glsl.device import COPY, Limits
-from tensorgl.backends.opengl.context import Functions, compile_error
+from tensorgl.backends.glsl.shader import compile_error
+from tensorgl.backends.opengl.context import Functions
 from tensorgl.backends.opengl.device import MAX_TEXELS, NativeDevice
 
 __all__ = ["FragmentDevice"]

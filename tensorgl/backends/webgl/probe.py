@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["WebGL", "connect", "describe", "is_software"]
+__all__ = ["WebGL", "checked", "connect", "describe", "is_software"]
 
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software", "basic render")
 
@@ -49,13 +49,22 @@ def connect() -> tuple[Any, Any]:
         device = _device_class().new(pyodide_js._module)
     except JsException as error:
         raise RuntimeError(_NO_CONTEXT.format(error=error.message)) from None
+    return device, checked(device)
+
+
+def checked(device: Any) -> Any:
+    """What a device's context reports.
+
+    Raises:
+        RuntimeError: it cannot draw to floats; it is closed.
+    """
     limits = device.limits()
     if not limits.float32:
         halves = ", 16-bit floats are all it has" if limits.float16 else ""
         message = _NO_FLOATS.format(renderer=limits.renderer, halves=halves)
         device.close()
         raise RuntimeError(message)
-    return device, limits
+    return limits
 
 
 @cache

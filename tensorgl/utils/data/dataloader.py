@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +17,9 @@ from tensorgl.tensor import Tensor
 from tensorgl.utils.data.dataset import Dataset, IterableDataset
 from tensorgl.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorgl.values import as_tensor, tensor
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _HAS_THREADS = sys.platform != "emscripten"  # a browser's tab has one
 
@@ -191,6 +193,8 @@ class DataLoader:
 
     def _ahead(self, jobs: Iterator[Callable[[], Any]]) -> Iterator[Any]:
         """Results in order, with a bounded number of jobs running ahead in threads."""
+        from concurrent.futures import ThreadPoolExecutor  # slow to import; few need it
+
         started: list[int] = []
 
         def start() -> None:

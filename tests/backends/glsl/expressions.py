@@ -71,7 +71,7 @@ class Runner:
             inputs="\n".join(inputs),
             count=len(arrays),
             kind=kind,
-            library=library_for(expression),
+            library=library_for("", expression),
             reads=" ".join(reads),
             expression=expression,
         )
@@ -95,7 +95,7 @@ class Runner:
         source = FRAGMENT.format(
             inputs="\n".join(inputs),
             kind=kind,
-            library=library_for(expression),
+            library=library_for("", expression),
             reads=" ".join(reads),
             expression=expression,
         )

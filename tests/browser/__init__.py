@@ -1,0 +1,1 @@
+"""Tests in real browsers: what a person sees there, and the rest of the suite run again in a tab."""

@@ -1,0 +1,1 @@
+"""Tests of what the browser needs beside the package, without a browser."""
