@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench wasm clean
 
 # One BLAS thread: the products of this small network gain nothing from a second one, and on a busy
 # machine they would wait for it.
@@ -21,6 +21,10 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench run
+
+# A static site for any web server; its parts come over the network once, into the user's cache.
+wasm: $(VENV)/browser.stamp
+	$(BIN)/python -m tensorgl.wasm build build/site
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sys
 import traceback
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorgl.version import __version__
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["main", "run_script"]
+
+_IN_BROWSER = sys.platform == "emscripten"
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse  # here, as a tab runs scripts without it and would take long to import it
+
     parser = argparse.ArgumentParser(
         prog="tensorgl", description="Deep learning in plain Python on any GPU."
     )
@@ -57,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run_in_browser(options)
     if options.headed or options.browser_name or options.browser_arg:
         parser.error("--headed, --browser-name and --browser-arg need --browser")
-    return _run(options.script, options.args, options.as_torch)
+    return run_script(options.script, options.args, options.as_torch)
 
 
 def _info() -> int:
@@ -81,24 +87,35 @@ def _info() -> int:
 
 def _gl() -> bool:
     """Say what serves device "gl" and how, or what is missing; whether it can be used."""
-    from tensorgl.backends import opengl
+    from tensorgl import backends
+    from tensorgl.avals import device
 
     try:
-        gl = opengl.describe()
-        target = opengl.target_for(gl.version, gl.compute)
+        gl = backends.describe(device("gl"))
+        target, why = _target(gl)
     except RuntimeError as missing:
         _line("device gl", "not available")
         _line("", missing)
         return False
     kind = "software, which draws with the CPU" if gl.software else "hardware"
     _line("device gl", f"{gl.renderer} ({kind})")
-    _line("", f"OpenGL {gl.version}")
-    asked = "as TENSORGL_GL_TARGET says" if os.environ.get("TENSORGL_GL_TARGET") else ""
-    able = "it has compute shaders" if gl.compute else "it has no compute shaders"
-    _line("", f"target {target}: {asked or able}")
+    _line("", gl.version if _IN_BROWSER else f"OpenGL {gl.version}")
+    _line("", f"target {target}: {why}")
     for name, value in gl.limits.items():
         _line("", f"{name} {value}")
     return True
+
+
+def _target(gl: Any) -> tuple[str, str]:
+    """What kind of kernels device "gl" runs, and why."""
+    if _IN_BROWSER:
+        return "fragment", "WebGL has no compute shaders"
+    from tensorgl.backends.opengl import target_for
+
+    target = target_for(gl.version, gl.compute)
+    if os.environ.get("TENSORGL_GL_TARGET"):
+        return target, "as TENSORGL_GL_TARGET says"
+    return target, f"it has {'' if gl.compute else 'no '}compute shaders"
 
 
 def _line(name: str, value: object) -> None:
@@ -135,7 +152,7 @@ def _run_in_browser(options: argparse.Namespace) -> int:
     )
 
 
-def _run(script: str, args: list[str], as_torch: bool) -> int:
+def run_script(script: str, args: list[str], as_torch: bool) -> int:
     """Run a script with the sys.argv, sys.path, __name__ and exit code that python gives it."""
     try:
         with open(script, "rb") as file:

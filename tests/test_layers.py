@@ -56,7 +56,7 @@ CONFINED = {
     "aiohttp": ("distributed",),
     "torch": (),
     "tests": (),
-    "matplotlib": ("examples",),
+    "matplotlib": ("examples", "utils.images"),
     "tqdm": ("examples",),
 }
 FORBIDDEN_PAIRS = [("nn", "optim"), ("optim", "nn"), ("nn", "backends"), ("optim", "backends")]

@@ -37,6 +37,11 @@ export class Console {
   constructor(element, onLine) {
     this.element = element;
     this.onLine = onLine;
+    this.following = true; // until the person scrolls up
+    new ResizeObserver(() => this.follow()).observe(element);
+    element.addEventListener("scroll", () => {
+      this.following = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
+    });
     this.clear();
   }
 
@@ -45,7 +50,7 @@ export class Console {
     this.pieces = []; // that have changed since they were shown
     this.last = new Piece("stdout");
     this.last.ended = true;
-    this.line = "";
+    this.following = true;
     this.element.replaceChildren();
   }
 
@@ -120,7 +125,6 @@ export class Console {
   show() {
     this.waiting = undefined;
     const { element } = this;
-    const follow = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
     for (const piece of this.pieces.slice(-MOST_PIECES)) {
       if (!piece.element) {
         piece.element = document.createElement("span");
@@ -133,8 +137,12 @@ export class Console {
     while (element.childElementCount > MOST_PIECES) {
       element.firstElementChild?.remove();
     }
-    if (follow) {
-      element.scrollTop = element.scrollHeight;
+    this.follow();
+  }
+
+  follow() {
+    if (this.following) {
+      this.element.scrollTop = this.element.scrollHeight;
     }
   }
 }

@@ -102,15 +102,15 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       }
     }
 
-    /** Whether the context is gone. A page is told so between two tasks; where Python never pauses,
-     * only the GPU's silence tells. */
+    /** Wait for all work; whether the context is gone. A page is told so between two tasks; where
+     * Python never pauses, only the GPU's silence tells. */
     lost() {
       const gl = this.gl;
-      const pixel = new Uint32Array(1);
+      const pixel = new Uint8Array(4);
       gl.bindFramebuffer(gl.FRAMEBUFFER, null);
       this.framebuffer = null;
-      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(pixel.buffer));
-      return pixel[0] === 0 || gl.isContextLost(); // the canvas has no alpha: it is opaque black
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+      return pixel[3] === 0 || gl.isContextLost(); // the canvas has no alpha: it is opaque
     }
 
     /** After a loss: a new context with every program, and every memory with anything in it. */
@@ -551,9 +551,11 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
     }
 
     finish() {
-      this.check();
       this.counts.waits++;
-      this.gl.finish();
+      // A reading, as browsers do not let pages wait with gl.finish().
+      if (this.lost()) {
+        throw lost();
+      }
       this.drop();
     }
 

@@ -11,7 +11,6 @@ const STOP_MS = 1000; // how long a script has to react to an interrupt
 const MOST_IMAGES = 24;
 const DRAFT = "tensorgl.script";
 const THEME = "tensorgl.theme";
-const STARTING = ["pyodide", "numpy", "tensorgl"];
 
 /** @returns {any} */
 const at = (id) => document.getElementById(id);
@@ -51,8 +50,9 @@ let running = false;
 let stopping = 0; // the timer that ends patience with a script
 let generation = 0; // of the worker: what an older one says no longer matters
 
-function say(text) {
+function say(text, failed = false) {
   at("status").textContent = text;
+  at("status").classList.toggle("failed", failed);
 }
 
 function notice(text) {
@@ -68,9 +68,7 @@ async function boot() {
   python?.stop();
   python = null;
   panel.restart();
-  const progress = at("progress");
-  progress.value = 0;
-  progress.hidden = false;
+  at("progress").hidden = false;
   say("Python is loading…");
   const begin = performance.now();
   const device = at("device").value;
@@ -82,7 +80,6 @@ async function boot() {
   try {
     const onProgress = (stage, ms) => {
       if (mine === generation) {
-        progress.value = STARTING.indexOf(stage) + 1;
         panel.stage(stage, ms);
         say(`Python is loading: ${panel.times()}`);
       }
@@ -102,12 +99,12 @@ async function boot() {
     log.note(`Python is ready: ${panel.times()}`);
   } catch (error) {
     if (mine === generation) {
-      say(`Python could not start: ${error.message}`);
+      say(`Python could not start: ${error.message}`, true);
     }
     return;
   } finally {
     if (mine === generation) {
-      progress.hidden = true;
+      at("progress").hidden = true;
     }
   }
   if (wanted) {
@@ -158,16 +155,20 @@ async function start() {
         }
       },
     });
-    say(code === 130 ? `Stopped after ${took()}` : `${code ? `Exit code ${code}` : "Finished"} after ${took()}`);
+    if (code === 130) {
+      say(`Stopped after ${took()}`);
+    } else {
+      say(code ? `Exit code ${code} after ${took()}` : `Finished after ${took()}`, code !== 0);
+    }
   } catch (error) {
     if (mine === generation) {
-      say(`Python ended: ${error.message}`);
+      log.note(`Python ended: ${error.message}`);
       generation++; // nothing more is expected of that worker
       python = null;
       queueMicrotask(boot);
     }
   } finally {
-    clearTimeout(stopping);
+    clearInterval(stopping);
     stopping = 0;
     running = false;
     at("input").hidden = true;
@@ -192,9 +193,17 @@ function interrupt() {
     return;
   }
   say("Stopping…");
+  clearInterval(stopping);
+  const begin = performance.now();
   python.interrupt();
-  clearTimeout(stopping);
-  stopping = setTimeout(restart, STOP_MS, "The script did not react");
+  // Python drops an interrupt that comes while an object is being deleted.
+  stopping = setInterval(() => {
+    if (performance.now() - begin > STOP_MS) {
+      restart("The script did not react");
+    } else {
+      python?.interrupt();
+    }
+  }, STOP_MS / 4);
 }
 
 /** Show which button can be pressed; the keyboard's focus goes along. */

@@ -9,16 +9,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tensorgl.wasm import script
+
 from tensorgl import backends, cli, settings
 from tensorgl.accelerator import choice
 from tensorgl.avals import device
 from tensorgl.optim import Optimizer
 from tensorgl.utils import images
-from tensorgl.wasm import script
 
 __all__ = ["describe", "run"]
 
 _GL = device("gl")
+script.make_sleep_interruptible()
 
 
 async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
@@ -30,19 +32,22 @@ async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
     start = time.perf_counter()
     await script.load_packages(path)
     _progress("packages", start)
-    options = ["run", *(["--as-torch"] if as_torch else []), path, *args]
     before = _pictures() if pictures else {}
     step = _first_step()
     places = list(sys.path)
-    sys.path.insert(0, "")  # which the command replaces by the script's folder
+    sys.path.insert(0, "")  # which run_script replaces by the script's folder
     try:
-        return cli.main(options)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return cli.run_script(path, list(args), as_torch)
+    except KeyboardInterrupt:
+        return 130
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return (stop.code or 0) & 0xFF  # as a process ends with
         print(stop.code, file=sys.stderr)
         return 1
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to stop
         script.finish()
         sys.path[:] = places
         Optimizer.step = step

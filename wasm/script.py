@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import time
 from pathlib import Path
 
-__all__ = ["finish", "load_packages"]
+__all__ = ["finish", "load_packages", "make_sleep_interruptible"]
 
 
 async def load_packages(script: str) -> None:
@@ -41,6 +42,24 @@ def imports(script: Path) -> list[str]:
             elif beside.with_suffix(".py").is_file():
                 waiting.append(beside.with_suffix(".py"))
     return [name for name in found if name.isidentifier()]
+
+
+def make_sleep_interruptible() -> None:
+    """Let Ctrl-C end time.sleep: Pyodide looks for it only between steps of Python."""
+    import js
+
+    if not hasattr(js, "SharedArrayBuffer"):
+        return  # there is no Ctrl-C either
+    wait, cell = js.Atomics.wait, js.Int32Array.new(js.SharedArrayBuffer.new(4))
+
+    def sleep(seconds: float, /) -> None:
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            wait(cell, 0, 0, 1000 * min(left, 0.05))
+
+    time.sleep = sleep
 
 
 def finish() -> None:

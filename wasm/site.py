@@ -78,12 +78,13 @@ def sources() -> dict[str, bytes]:
     for name in _MAPPED:
         if not (root / name).is_dir():
             folders[f"tensorgl/{name}"] = root.parent / name
-    return {
-        f"{inside}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+    found = {
+        f"{inside}/{path.relative_to(folder).as_posix()}": path
         for inside, folder in folders.items()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not {"__pycache__", "results"} & {part.name for part in path.parents}
+        for path in folder.rglob("*")
+        if path.is_file() and not {"__pycache__", "results"} & set(path.relative_to(folder).parts)
     }
+    return {name: found[name].read_bytes() for name in sorted(found)}
 
 
 def wheel(files: Mapping[str, bytes]) -> bytes:

@@ -12,7 +12,7 @@
 // one. `interrupt`, standard input and `onStats` need shared memory, which a page has that is served
 // with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.
 // `data` puts files beside the script: tg.run("print(open('a.csv').read())", { data: { "a.csv": text } }).
-// One script runs at a time. embed.html is an example.
+// One script runs at a time. embed.html and embed.js are an example.
 
 const STDIN_BYTES = 1 << 16;
 const INTERRUPT = 2; // the signals, as Python numbers them: SIGINT

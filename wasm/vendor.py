@@ -59,6 +59,7 @@ AS_RELEASED = {
 _NPM_URL = "https://cdn.jsdelivr.net/npm/"
 _WHEELS_URL = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
 _TIMEOUT_S = 20
+_EXTRA = "{} is not installed; the browser side needs it: pip install 'tensorgl[browser]'"
 
 
 class VendorError(RuntimeError):
@@ -75,15 +76,19 @@ _Source = Callable[[str], bytes]
 
 def cache() -> Path:
     """The folder that holds what was fetched and built: the user's cache folder for tensorgl."""
-    from platformdirs import user_cache_path
-
+    try:
+        from platformdirs import user_cache_path
+    except ImportError as error:
+        raise VendorError(_EXTRA.format(error.name)) from None
     return user_cache_path("tensorgl", appauthor=False)
 
 
 def locked(name: str) -> Any:
     """A context in which this process is the only one that writes a part of the cache."""
-    from filelock import FileLock
-
+    try:
+        from filelock import FileLock
+    except ImportError as error:
+        raise VendorError(_EXTRA.format(error.name)) from None
     cache().mkdir(parents=True, exist_ok=True)
     return FileLock(cache() / f"{name}.lock")
 

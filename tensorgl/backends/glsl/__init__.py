@@ -28,7 +28,7 @@ from tensorgl.avals import aval as aval_of
 from tensorgl.backends.base import Backend, Handle, unsupported
 from tensorgl.backends.glsl import lowering
 from tensorgl.backends.glsl.capture import LiveFloat, LiveInt, Recording
-from tensorgl.backends.glsl.codegen import MAPS, Program
+from tensorgl.backends.glsl.codegen import HEADER, MAPS, Program
 from tensorgl.backends.glsl.device import Device
 from tensorgl.backends.glsl.graph import Graph, Node, Trace, View, call_of
 from tensorgl.backends.glsl.ir import Kernel, kind_of
@@ -350,6 +350,12 @@ class GlslBackend(Backend):
                 print(f"compile {kernel.template or stored[0].op}: {stored}", file=sys.stderr)
             if self._debug > 1:
                 print(program.source, file=sys.stderr)
+            size = 4 * (HEADER + len(program.numbers))
+            if size > self.device.limits.number_bytes:
+                raise UnsupportedError(
+                    f"a kernel needs {size} bytes of numbers, and {self.device.limits.renderer} allows "
+                    f"{self.device.limits.number_bytes}; read a value in between, or set TENSORGL_EAGER=1"
+                )
             number = self.device.compile(
                 program.source,
                 [kind_of(v.dtype) for v in program.inputs],

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from tensorgl.backends.glsl.device import COPY, KERNEL, Device, DeviceLost, Limits
 from tensorgl.backends.glsl.graph import Node
@@ -44,16 +44,8 @@ _ENTRY_BYTES = 256
 T = TypeVar("T")
 
 
-class _Write(NamedTuple):
-    memory: int
-    start: int
-    data: bytes
-
-
-class _Run(NamedTuple):
-    launches: array[int]
-    slots: array[int]
-    numbers: array[int]
+_Entry = tuple[Any, Any, Any]
+"""Of the log: a write's memory, start and data, or a run's launches, slots and numbers."""
 
 
 class VolatileDevice(Device):
@@ -67,9 +59,7 @@ class VolatileDevice(Device):
         self._kinds: dict[int, tuple[str, int, int]] = {}  # of each memory: kind, texels, width
         self._freed: dict[int, tuple[str, int, int]] = {}  # of those that the log may still name
         self._saved: dict[int, bytes] = {}
-        self._log: (
-            list[_Write | _Run] | None
-        ) = []  # None where the host has no room for what matters
+        self._log: list[_Entry] | None = []  # None: too much matters to be kept
         self._log_bytes = 0
         self._next = monotonic() + SECONDS
         self._lost: set[int] = set()  # memories whose contents are gone for good
@@ -136,7 +126,7 @@ class VolatileDevice(Device):
             self._again(lambda: self._write(memory, start, data))
         self._lost.discard(memory)
         if self._log is not None:
-            self._log.append(_Write(memory, start, data))
+            self._log.append((memory, start, data))
             self._log_bytes += _ENTRY_BYTES + len(data)
 
     def read(self, memory: int, start: int, texels: int) -> bytes:
@@ -176,8 +166,8 @@ class VolatileDevice(Device):
             self._again(work)
         # Only now: what was interrupted filled memory that nobody refers to.
         if self._log is not None:
-            self._log.append(_Run(launches, slots[:], numbers[:]))
-            self._log_bytes += _ENTRY_BYTES + 4 * (len(slots) + len(numbers))
+            self._log.append((launches, slots[:], numbers[:]))
+            self._log_bytes += _ENTRY_BYTES + 4 * len(numbers)
 
     def timed(self, launches: array[int], slots: array[int], numbers: array[int]) -> list[int]:
         def work() -> list[int]:
@@ -189,7 +179,7 @@ class VolatileDevice(Device):
         except DeviceLost:
             times = self._again(work)
         if self._log is not None:
-            self._log.append(_Run(launches, slots[:], numbers[:]))
+            self._log.append((launches, slots[:], numbers[:]))
         return times
 
     def finish(self) -> None:
@@ -225,16 +215,18 @@ class VolatileDevice(Device):
         known = self._saved.copy()
         outputs: dict[int, list[int]] = {}  # of each list of launches, which repeat
         for entry in self._log or ():
-            if isinstance(entry, _Write):
-                known.pop(entry.memory, None)
-                if not entry.start:
-                    known[entry.memory] = entry.data
+            if isinstance(entry[0], int):
+                memory, start, data = entry
+                known.pop(memory, None)
+                if not start:
+                    known[memory] = data
             else:
-                key = id(entry.launches)
+                launches, slots, _ = entry
+                key = id(launches)
                 if key not in outputs:
-                    outputs[key] = list({s for out, _ in _launches(entry.launches) for s in out})
+                    outputs[key] = list({s for out, _ in _launches(launches) for s in out})
                 for slot in outputs[key]:
-                    known.pop(entry.slots[slot], None)
+                    known.pop(slots[slot], None)
         saved: dict[int, bytes] = {}
         for memory in memories:
             if memory not in self._lost:
@@ -264,17 +256,16 @@ class VolatileDevice(Device):
         for _ in range(ATTEMPTS):
             try:
                 self._restore()
+                if self._log is None:
+                    _warn(f"these tensors are lost: {_names(self._lost)}")
                 result = work()
             except DeviceLost:
                 continue
-            if self._log is None:
-                outcome = f"these tensors are lost: {_names(self._lost)}"
-            else:
-                outcome = (
+            if self._log is not None:
+                _warn(
                     f"all that it held is back: {len(self._saved)} pieces of memory were restored, and "
-                    f"{len(self._log)} lists of launches and uploads done again"
+                    f"{len(self._log)} uploads and lists of launches done again"
                 )
-            warnings.warn(f"the browser took the GPU's context away; {outcome}", stacklevel=3)
             return result
         raise ContextLostError(
             f"the GPU's context was lost {ATTEMPTS} times while doing the same work on "
@@ -309,12 +300,19 @@ class VolatileDevice(Device):
         for memory, data in self._saved.items():
             if memory in freed:
                 self._write(freed[memory], 0, data)
+
+        def place(memory: int) -> int:
+            return freed.get(memory, memory)
+
         for entry in self._log:
-            if isinstance(entry, _Write):
-                self._write(freed.get(entry.memory, entry.memory), entry.start, entry.data)
+            if isinstance(entry[0], int):
+                memory, start, data = entry
+                self._write(place(memory), start, data)
             else:
-                slots = array("i", [freed.get(m, m) for m in entry.slots]) if freed else entry.slots
-                self._run(entry.launches, slots, entry.numbers)
+                launches, slots, numbers = entry
+                if freed:
+                    slots = array("i", [place(m) for m in slots])
+                self._run(launches, slots, numbers)
         for memory in freed.values():
             self._free(memory)
 
@@ -342,6 +340,10 @@ class VolatileDevice(Device):
             written.update([slots[s] for s in outputs])
         self._check(missing)
         self._lost -= written
+
+
+def _warn(outcome: str) -> None:
+    warnings.warn(f"the browser took the GPU's context away; {outcome}", stacklevel=4)
 
 
 def used_memories() -> set[int]:

@@ -131,8 +131,8 @@ class WebGLDevice(VolatileDevice):
         if error.name == "ContextLost" or self.js.lost():
             return DeviceLost(error.message)
         if error.name == "ShaderError":
-            log, _, source = error.message.partition("\0")
-            return compile_error(log.strip(), source)
+            log, _, source = error.message.rpartition("\0")
+            return compile_error(log.strip("\0\n "), source)
         return RuntimeError(f"WebGL: {error.message}")
 
     def error(self) -> str:

@@ -198,9 +198,9 @@ def sent(way: str, monkeypatch: pytest.MonkeyPatch, target: str) -> Any:
 def test_sums_have_the_same_bits_on_both_targets(
     way: str, monkeypatch: pytest.MonkeyPatch, gl_target: str
 ) -> None:
-    found = [sent(way, monkeypatch, target) for target in (*TARGETS, gl_target)]
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    first, *others = [sent(way, monkeypatch, target) for target in (*TARGETS, gl_target)]
+    for other in others:
+        np.testing.assert_array_equal(first, other)
 
 
 @pytest.mark.parametrize("way", ["as it is", "in parts", "sorted"])
