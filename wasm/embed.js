@@ -9,10 +9,11 @@ for step in range(201):
     loss = (line(x[:, None])[:, 0] - y).square().mean()
     loss.backward()
     optimizer.step()
-    if step % 20 == 0: print(f"step {step}: loss {loss.item():.4f}")`;
+    if step % 40 == 0: print(f"step {step}: loss {loss.item():.4f}")`;
 const started = TensorGL.start();
-const [points, train, loss] = ["points", "train", "loss"].map((id) => document.getElementById(id));
+const [points, train, log] = ["points", "train", "log"].map((id) => document.getElementById(id));
 train.onclick = async () => {
   const tg = await started;
-  await tg.run(source, { data: { "points.csv": points.value }, onOutput: (text) => (loss.value = text) });
+  log.replaceChildren();
+  await tg.run(source, { data: { "points.csv": points.value }, onOutput: (text) => log.append(text) });
 };
