@@ -111,8 +111,8 @@ export class Chart {
   }
 
   options() {
-    const axis = { stroke: colour("dim"), font: "12px system-ui", grid: { stroke: colour("line"), width: 1 },
-      ticks: { stroke: colour("line"), width: 1 } };
+    const lines = { stroke: colour("line"), width: 1 };
+    const axis = { stroke: colour("dim"), font: "12px system-ui", grid: lines, ticks: lines };
     const shares = [...this.series.keys()].some(isShare);
     const others = [...this.series.keys()].some((name) => !isShare(name));
     const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }];
@@ -129,13 +129,14 @@ export class Chart {
       legend: { markers: { width: 2 } },
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       series: [
-        { label: "line" , value: (_, v) => short(v ?? this.lines) },
+        { label: "line", value: (_, v) => short(v ?? this.lines) },
         ...[...this.series.keys()].map((name, k) => ({
           label: name,
           scale: isShare(name) ? "share" : "value",
           stroke: colour(`series-${k + 1}`),
           width: 1.75,
           spanGaps: true,
+          points: { fill: colour("surface") },
           value: (_, v) => short(v ?? this.latest(this.series.get(name) ?? [])),
         })),
       ],

@@ -4,6 +4,7 @@
 const bytes = (count) => (count < 1e6 ? `${Math.round(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`);
 const whole = (count) => Math.round(count).toLocaleString("en");
 const seconds = (ms) => `${(ms / 1000).toFixed(ms < 95 ? 2 : 1)} s`;
+const LIVE = ["GPU memory", "Python memory", "Launches", "Launches a step", "Launches a second"];
 const STAGES = { pyodide: "Pyodide", numpy: "numpy", tensorgl: "tensorgl" };
 
 export class Panel {
@@ -21,6 +22,9 @@ export class Panel {
   restart() {
     this.rows.clear();
     this.facts.replaceChildren();
+    for (const name of ["Start", ...LIVE]) {
+      this.set(name, "–");
+    }
     this.renderer.textContent = "Device";
     this.load.textContent = "";
     /** @type {Map<string, number>} */
@@ -32,6 +36,8 @@ export class Panel {
   begin() {
     this.before = undefined;
     this.load.textContent = "";
+    this.set("Launches a step", "–");
+    this.set("Launches a second", "–");
   }
 
   set(name, value) {

@@ -3,13 +3,13 @@
 import { Chart } from "./chart.js";
 import { Console } from "./console.js";
 import { createEditor } from "./editor.js";
+import { memory } from "./memory.js";
 import { Panel } from "./panel.js";
-import { decode, encode } from "./share.js";
+import { Pictures } from "./pictures.js";
+import { Scripts } from "./scripts.js";
 import { TensorGL } from "./tensorgl.js";
 
 const STOP_MS = 1000; // how long a script has to react to an interrupt
-const MOST_IMAGES = 24;
-const DRAFT = "tensorgl.script";
 const THEME = "tensorgl.theme";
 
 /** @returns {any} */
@@ -18,31 +18,13 @@ const run = at("run");
 const stop = at("stop");
 const narrow = matchMedia("(max-width: 800px)");
 
-/** Storage is a convenience: where a browser forbids it, nothing is remembered. */
-const memory = {
-  get(key) {
-    try {
-      return localStorage.getItem(key);
-    } catch {
-      return null;
-    }
-  },
-  set(key, value) {
-    try {
-      localStorage.setItem(key, value);
-    } catch {
-      // forbidden, or full
-    }
-  },
-};
-
 const chart = new Chart(at("chart"));
 const log = new Console(at("console"), (line, kind) => kind !== "stderr" && chart.feed(line));
 const panel = new Panel({ renderer: at("renderer"), load: at("load"), facts: at("facts") });
-const editor = createEditor(at("editor"), { onRun: start, onChange: edited });
+const pictures = new Pictures(at("images"), at("viewer"));
+const editor = createEditor(at("editor"), { onRun: start, onChange: () => scripts.edited() });
+const scripts = new Scripts(editor, at("example"), notice);
 
-/** @type {{scripts: {name: string, title: string, source: string}[], data: Record<string, string>}} */
-let gallery = { scripts: [], data: {} };
 /** @type {TensorGL | null} */
 let python = null; // null while it starts
 let wanted = false; // the person pressed run before Python was ready
@@ -129,7 +111,7 @@ async function start() {
   buttons(true);
   log.clear();
   chart.clear();
-  clearImages();
+  pictures.clear();
   panel.begin();
   say("Loading packages…");
   if (narrow.matches) {
@@ -140,9 +122,9 @@ async function start() {
   const took = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   try {
     const { code } = await python.run(editor.text(), {
-      data: gallery.data,
+      data: scripts.data,
       onOutput: (text, stream) => log.write(text, stream),
-      onImage: showImage,
+      onImage: (image) => pictures.show(image),
       onInput: ask,
       onStats: (stats) => panel.stats(stats),
       onProgress: (stage, ms) => {
@@ -232,120 +214,6 @@ function ask() {
   });
 }
 
-// -- pictures ----------------------------------------------------------------------------------------
-
-function showImage({ png, title }) {
-  const url = URL.createObjectURL(new Blob([png], { type: "image/png" }));
-  const image = new Image();
-  image.alt = title || "picture";
-  image.onload = () => image.classList.toggle("small", image.naturalHeight < 120);
-  image.src = url;
-  const open = document.createElement("button");
-  open.title = "Show large";
-  open.append(image);
-  open.onclick = () => {
-    const large = at("viewer").querySelector("img");
-    large.src = url;
-    large.alt = image.alt;
-    large.className = image.className;
-    at("viewer").showModal();
-  };
-  const save = document.createElement("a");
-  save.href = url;
-  save.download = (title || "picture").split("/").at(-1).replace(/(\.png)?$/, ".png");
-  save.textContent = title || "picture";
-  save.title = "Save";
-  const caption = document.createElement("figcaption");
-  caption.append(save);
-  const figure = document.createElement("figure");
-  figure.append(open, caption);
-  const strip = at("images");
-  strip.hidden = false;
-  strip.append(figure);
-  if (strip.childElementCount > MOST_IMAGES) {
-    dropImage(strip.firstElementChild);
-  }
-}
-
-function dropImage(figure) {
-  URL.revokeObjectURL(figure.querySelector("a").href);
-  figure.remove();
-}
-
-function clearImages() {
-  const strip = at("images");
-  [...strip.children].forEach(dropImage);
-  strip.hidden = true;
-}
-
-// -- scripts -----------------------------------------------------------------------------------------
-
-/** Fill the gallery and show the script to begin with: a link's, the person's last one, or the first. */
-async function open() {
-  const choose = at("example");
-  choose.add(new Option("your script", "", false, false));
-  try {
-    gallery = await (await fetch("examples.json")).json();
-  } catch (error) {
-    notice(`The examples could not be loaded: ${error.message}`);
-  }
-  for (const { name, title } of gallery.scripts) {
-    choose.add(new Option(title, name));
-  }
-  if (!(await openLink())) {
-    place(memory.get(DRAFT) || (gallery.scripts[0]?.source ?? ""));
-  }
-}
-
-/** Show the script that the address holds, if it does. It runs only when the person says so. */
-async function openLink() {
-  try {
-    const script = await decode(location.hash.slice(1));
-    if (script === null) {
-      return false;
-    }
-    place(script);
-    notice("This script came with the link. Read it, then press Run.");
-    return true;
-  } catch (error) {
-    notice(`${error.message[0].toUpperCase()}${error.message.slice(1)}.`);
-    return false;
-  }
-}
-
-/** Put a script into the editor and tell in the gallery which it is. */
-function place(script) {
-  editor.set(script);
-  at("example").value = gallery.scripts.find(({ source }) => source === script)?.name ?? "";
-}
-
-let saving = 0;
-
-/** The person has typed: the script is theirs, and is there again after a reload. */
-function edited() {
-  at("example").value = "";
-  if (location.hash) {
-    history.replaceState(null, "", location.pathname + location.search);
-  }
-  clearTimeout(saving);
-  saving = setTimeout(() => memory.set(DRAFT, editor.text()), 300);
-}
-
-async function share() {
-  try {
-    history.replaceState(null, "", `#${await encode(editor.text())}`);
-  } catch (error) {
-    notice(`No link: ${error.message}.`);
-    return;
-  }
-  try {
-    await navigator.clipboard.writeText(location.href);
-    notice("The link is copied. It holds the whole script; nothing was sent anywhere.");
-  } catch {
-    notice("The link is in the address bar. It holds the whole script; nothing was sent anywhere.");
-  }
-}
-
 // -- the page ----------------------------------------------------------------------------------------
 
 function theme(choice) {
@@ -355,17 +223,8 @@ function theme(choice) {
 
 run.onclick = start;
 stop.onclick = interrupt;
-at("share").onclick = share;
+at("share").onclick = () => scripts.share();
 at("device").onchange = () => boot();
-at("example").onchange = ({ target }) => {
-  const found = gallery.scripts.find(({ name }) => name === target.value);
-  if (found) {
-    editor.set(found.source);
-    memory.set(DRAFT, "");
-    notice("");
-    history.replaceState(null, "", location.pathname + location.search);
-  }
-};
 at("theme").onclick = () => {
   const dark = getComputedStyle(document.documentElement).colorScheme;
   const now = dark === "light dark" ? matchMedia("(prefers-color-scheme: dark)").matches : dark === "dark";
@@ -373,7 +232,7 @@ at("theme").onclick = () => {
   memory.set(THEME, now ? "light" : "dark");
 };
 matchMedia("(prefers-color-scheme: dark)").onchange = () => chart.restyle();
-addEventListener("hashchange", openLink);
+addEventListener("hashchange", () => scripts.openLink());
 document.addEventListener("keydown", (event) => {
   // In the editor its own keys come first.
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) {
@@ -384,5 +243,5 @@ document.addEventListener("keydown", (event) => {
 if (memory.get(THEME)) {
   theme(memory.get(THEME));
 }
-open();
+scripts.open();
 boot();

@@ -23,7 +23,11 @@ class FigureManager(FigureManagerBase):
 
         for number in plt.get_fignums():
             figure = plt.figure(number)
-            titles = [figure.get_label(), figure.get_suptitle(), *(a.get_title() for a in figure.axes)]
+            titles = [
+                figure.get_label(),
+                figure.get_suptitle(),
+                *(a.get_title() for a in figure.axes),
+            ]
             show(figure, next((str(t) for t in titles if t), None))
             plt.close(figure)
 

@@ -53,8 +53,9 @@ async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
         Optimizer.step = step
         sys.stdout.flush()
         sys.stderr.flush()
-        for name, changed in _pictures().items() if pictures else ():
-            if changed != before.get(name):
+        after = _pictures() if pictures else {}
+        for name in sorted(after, key=lambda name: after[name]):
+            if after[name] != before.get(name):
                 _image(Path(name).read_bytes(), name)
         _stats()
 
@@ -104,7 +105,7 @@ def _first_step() -> Any:
 
 def _pictures() -> dict[str, int]:
     """The PNG files in the working folder and when each was written."""
-    return {str(p): p.stat().st_mtime_ns for p in sorted(Path().rglob("*.png"))}
+    return {str(p): p.stat().st_mtime_ns for p in Path().rglob("*.png")}
 
 
 def _image(png: bytes, title: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from enum import Enum
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 __all__ = [
@@ -116,6 +116,11 @@ def revived(data: Any, memory: Memory, version: int, aval: Any, node: Node | Non
     return out
 
 
+_BITS: dict[Any, int] = {0: 8, 1: 4, 2: 2, OUT: 1}
+# By those bits: whether to keep input 0, 1, 2 and the output; None to keep nothing, which costs least.
+_KEPT = tuple(kept if any(kept) else None for kept in product((False, True), repeat=4))
+
+
 class Vjp:
     """The gradient rules of one op: for each input, a function of `g` and of what it names.
 
@@ -143,16 +148,17 @@ class Vjp:
                 raise TypeError(f"defvjp: {name} has no {unknown}; it has {[*inputs, *params]}")
             position = INDEX if self.variadic else known[target]
             self.rules[position] = rule, tuple(known[w] for w in wanted)
-        # The inputs that must be kept when those in a bit mask need a gradient (up to three inputs).
-        self.saves = tuple(self._saves(mask) for mask in range(8))
+        # What must be kept when the inputs in a bit mask need a gradient (up to three inputs).
+        x, y, z = (self._wanted(k) for k in range(3))
+        masks = (0, x, y, x | y, z, x | z, y | z, x | y | z)
+        self.saves = tuple(_KEPT[wanted] for wanted in masks)
 
-    def _saves(self, mask: int) -> tuple[bool, ...] | None:
-        """Whether to keep input 0, 1, 2 and the output; None to keep nothing, which costs least."""
-        wanted = {
-            w for k in range(3) if mask >> k & 1 and k in self.rules for w in self.rules[k][1]
-        }
-        kept = (0 in wanted, 1 in wanted, 2 in wanted, OUT in wanted)
-        return kept if any(kept) else None
+    def _wanted(self, position: int) -> int:
+        """What the rule of an input needs kept, as bits."""
+        bits = 0
+        for name in self.rules[position][1] if position in self.rules else ():
+            bits |= _BITS.get(name, 0)
+        return bits
 
 
 class Node:

@@ -1,0 +1,20 @@
+// @ts-check
+// What the page remembers between visits. A convenience: where a browser forbids it, nothing is.
+export const memory = {
+  /** @param {string} key */
+  get(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  /** @param {string} key @param {string} value */
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // forbidden, or full
+    }
+  },
+};
