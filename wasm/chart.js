@@ -115,6 +115,7 @@ export class Chart {
     const axis = { stroke: colour("dim"), font: "12px system-ui", grid: lines, ticks: lines };
     const shares = [...this.series.keys()].some(isShare);
     const others = [...this.series.keys()].some((name) => !isShare(name));
+    /** @type {object[]} */
     const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }];
     if (others) {
       axes.push({ ...axis, scale: "value", size: 56 });

@@ -16,7 +16,7 @@ export class Pictures {
     this.strip.hidden = true;
   }
 
-  /** @param {{png: Uint8Array, title: string}} picture */
+  /** @param {{png: Uint8Array<ArrayBuffer>, title: string}} picture */
   show({ png, title }) {
     const url = URL.createObjectURL(new Blob([png], { type: "image/png" }));
     const image = new Image();

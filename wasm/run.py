@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
+
 from tensorgl.wasm import browsers, server
 from tensorgl.wasm.folders import MAX_BYTES, Folders
 from tensorgl.wasm.site import cached

@@ -9,13 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tensorgl.wasm import script
-
 from tensorgl import backends, cli, settings
 from tensorgl.accelerator import choice
 from tensorgl.avals import device
 from tensorgl.optim import Optimizer
 from tensorgl.utils import images
+from tensorgl.wasm import script
 
 __all__ = ["describe", "run"]
 

@@ -22,9 +22,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tensorgl.wasm import page, vendor
-
 from tensorgl.version import __version__
+from tensorgl.wasm import page, vendor
 
 __all__ = ["build", "cached", "sizes", "wheel"]
 

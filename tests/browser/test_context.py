@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from tensorgl.wasm import browsers, server, site
 
+from tensorgl.wasm import browsers, server, site
 from tests.browser import suite
 from tests.gl import REQUIRED
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from tensorgl.wasm import browsers, site
 
 import tensorgl
+from tensorgl.wasm import browsers, site
 from tests.gl import REQUIRED
 
 MESA = ["--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"]
@@ -66,9 +66,10 @@ COMPLAINTS: list[str] = []
 
 @pytest.fixture(autouse=True)
 def no_complaints() -> Iterator[None]:
-    COMPLAINTS.clear()
     yield
-    assert COMPLAINTS == []
+    found = list(COMPLAINTS)
+    COMPLAINTS.clear()
+    assert found == []
 
 
 def opened(browser: Browser, url: str, **options: object) -> Page:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tensorgl.wasm import browsers, site
 
+from tensorgl.wasm import browsers, site
 from tests.gl import REQUIRED
 
 MESA = (

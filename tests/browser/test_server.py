@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from tensorgl.wasm import folders, server
 from tensorgl.wasm import run as runs
 

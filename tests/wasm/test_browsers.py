@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tensorgl.wasm import browsers
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="lists processes by /proc")

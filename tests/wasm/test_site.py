@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from tensorgl.wasm import site, vendor
 
 ROOT = Path(__file__).parent.parent.parent

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tensorgl.wasm import vendor
 from tensorgl.wasm.__main__ import main
 
