@@ -87,6 +87,8 @@ def find(name: str) -> Path:
     Raises:
         BrowserError: it is not installed.
     """
+    if sys.platform == "win32":
+        raise BrowserError("a browser is started on Linux and macOS only; use WSL on Windows")
     if name not in _PROGRAMS:
         raise BrowserError(f"expected a browser of {', '.join(_PROGRAMS)}, given {name!r}")
     for program in _PROGRAMS[name]:
@@ -131,8 +133,6 @@ def launch(
     Raises:
         BrowserError: the browser or the display it needs is missing.
     """
-    if sys.platform == "win32":
-        raise BrowserError("a browser is started on Linux and macOS only; use WSL on Windows")
     program = str(find(name))
     framed = name == "firefox" and not headed and sys.platform == "linux"
     if framed and not shutil.which("Xvfb"):

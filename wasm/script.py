@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import sys
 import time
 from pathlib import Path
 
@@ -67,5 +68,10 @@ def finish() -> None:
     atexit._run_exitfuncs()
     for thing in gc.get_objects():
         # type() and not isinstance, which asks a proxy for what it stands for.
-        if issubclass(type(thing), io.IOBase) and not thing.closed and thing.writable():
-            thing.flush()
+        if not issubclass(type(thing), io.IOBase):
+            continue
+        try:
+            if not thing.closed and thing.writable():
+                thing.flush()
+        except Exception as error:
+            print(f"Exception ignored in: {thing!r}\n{error}", file=sys.stderr)

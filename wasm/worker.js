@@ -106,6 +106,8 @@ async function start({ site, interrupt, stdin, taken, env, files, terminal = {} 
     packages: ["numpy"],
     env: { HOME: "/home/pyodide", PYTHONUNBUFFERED: "1", ...env },
   });
+  // Python cannot go on after this, and the call that led to it never returns.
+  pyodide._api.on_fatal = (error) => post({ type: "failed", message: `Python died: ${error}` });
   done("pyodide");
   pyodide.runPython("import numpy");
   done("numpy");

@@ -5,6 +5,7 @@ numpy says only that some matrix of a batch failed; which one, and why, is worke
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,24 @@ def _first(matrices: Any, fails: Callable[[Any], bool]) -> tuple[str, Any]:
     batch = matrices.reshape(-1, *matrices.shape[-2:])
     index = next((k for k, matrix in enumerate(batch) if fails(matrix)), 0)
     return f"(Batch element {index}): " if matrices.ndim > 2 else "", batch[index]
+
+
+def _raising(function: Callable[..., Any], x: Any, *others: Any, **options: Any) -> Any:
+    """Call numpy where LAPACK may fail: in WebAssembly too.
+
+    numpy learns of a failure from the processor's flags, which WebAssembly has not. There the NaN that
+    it fills the results with tell, unless they are those of `inv` and `solve`, which let NaN pass.
+    """
+    out = function(x, *others, **options)
+    if sys.platform == "emscripten":
+        passes = function in (np.linalg.inv, np.linalg.solve)
+        operands = (x, *others) if passes else ()
+        parts = out if isinstance(out, tuple) else (out,)
+        if any(np.isnan(part).any() for part in parts) and all(
+            np.isfinite(operand).all() for operand in operands
+        ):
+            raise np.linalg.LinAlgError
+    return out
 
 
 def _is_singular(matrix: Any) -> bool:
@@ -68,7 +87,7 @@ def cholesky(x: Any) -> Any:
 def inv(x: Any) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return np.linalg.inv(x)
+            return _raising(np.linalg.inv, x)
     except np.linalg.LinAlgError:
         where, matrix = _first(x, _is_singular)
         n = len(matrix)
@@ -83,7 +102,7 @@ def inv(x: Any) -> Any:
 def solve(a: Any, b: Any) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return np.linalg.solve(a, b)
+            return _raising(np.linalg.solve, a, b)
     except np.linalg.LinAlgError:
         where, _ = _first(a, _is_singular)
         raise LinAlgError(
@@ -114,7 +133,7 @@ def _substitute(a: Any, x: Any, upper: bool, unit: bool) -> None:
     if n <= _LEAF:
         triangle = np.triu(a, int(unit)) if upper else np.tril(a, -int(unit))
         try:
-            x[...] = np.linalg.solve(triangle + np.eye(n) if unit else triangle, x)
+            x[...] = _raising(np.linalg.solve, triangle + np.eye(n) if unit else triangle, x)
             return
         except np.linalg.LinAlgError:  # a zero on the diagonal, which divides
             pass
@@ -134,7 +153,7 @@ def qr(x: Any, complete: Any) -> Any:
 @kernel
 def svd(x: Any, full_matrices: Any) -> Any:
     try:
-        return tuple(np.linalg.svd(x, full_matrices))
+        return tuple(_raising(np.linalg.svd, x, full_matrices))
     except np.linalg.LinAlgError:
         raise _not_converged("linalg.svd", x) from None
 
@@ -142,7 +161,7 @@ def svd(x: Any, full_matrices: Any) -> Any:
 @kernel
 def svdvals(x: Any) -> Any:
     try:
-        return np.linalg.svd(x, compute_uv=False)
+        return _raising(np.linalg.svd, x, compute_uv=False)
     except np.linalg.LinAlgError:
         raise _not_converged("linalg.svd", x) from None
 
@@ -150,7 +169,7 @@ def svdvals(x: Any) -> Any:
 @kernel
 def eigh(x: Any, upper: Any) -> Any:
     try:
-        return tuple(np.linalg.eigh(x, "U" if upper else "L"))
+        return tuple(_raising(np.linalg.eigh, x, "U" if upper else "L"))
     except np.linalg.LinAlgError:
         raise _not_converged("linalg.eigh", x) from None
 
@@ -158,7 +177,7 @@ def eigh(x: Any, upper: Any) -> Any:
 @kernel
 def eigvalsh(x: Any, upper: Any) -> Any:
     try:
-        return np.linalg.eigvalsh(x, "U" if upper else "L")
+        return _raising(np.linalg.eigvalsh, x, "U" if upper else "L")
     except np.linalg.LinAlgError:
         raise _not_converged("linalg.eigh", x) from None
 
