@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tensorgl.wasm import site, vendor
+from . import site, vendor
 
 __all__ = ["main"]
 

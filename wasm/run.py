@@ -19,10 +19,10 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tensorgl.wasm import browsers, server
-from tensorgl.wasm.folders import MAX_BYTES, Folders
-from tensorgl.wasm.site import cached
-from tensorgl.wasm.vendor import PYTHON
+from . import browsers, server
+from .folders import MAX_BYTES, Folders
+from .site import cached
+from .vendor import PYTHON
 
 __all__ = ["run"]
 

@@ -14,7 +14,8 @@ from tensorgl.accelerator import choice
 from tensorgl.avals import device
 from tensorgl.optim import Optimizer
 from tensorgl.utils import images
-from tensorgl.wasm import script
+
+from . import script
 
 __all__ = ["describe", "run"]
 

@@ -7,7 +7,7 @@ import errno
 import sys
 from pathlib import Path
 
-from tensorgl.wasm import server, site, vendor
+from . import server, site, vendor
 
 __all__ = ["serve"]
 

@@ -23,7 +23,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tensorgl.version import __version__
-from tensorgl.wasm import page, vendor
+
+from . import page, vendor
 
 __all__ = ["build", "cached", "sizes", "wheel"]
 

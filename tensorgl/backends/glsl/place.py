@@ -36,8 +36,9 @@ def flat_cat(value: Value) -> bool:
 def place(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
     """Mark the values that are written into a flat `cat`; the kernels without those that this spares.
 
-    A piece that no kernel can write there (it was realised before, or several blocks are drawn at once) is
-    copied by a kernel of its own if the `cat` has too many pieces to be one kernel.
+    A piece that no kernel can write there (it was realised before, several blocks are drawn at once, or its
+    kernel would draw to the texture that it reads) is copied by a kernel of its own if the `cat` has too
+    many pieces to be one kernel.
     """
     makers = {v: k for k in kernels for v in k.outputs if v is not None}
     kept: list[Kernel] = []
@@ -61,11 +62,20 @@ def _pieces(
 ) -> tuple[list[_Piece], list[Kernel]]:
     """What is written where, and the kernels for what must be copied."""
     found: dict[Value, _Piece] = {}
+    reads: dict[Value, set[Value]] = {}
     copies: list[Kernel] = []
     for x, start in zip(whole.operands, accumulate(whole.params[1], initial=0), strict=False):
         value, pad = _shown(x)
         kernel = None if value is None else makers.get(value)
-        if value is None or kernel is None or value in found or not _writes(value, kernel, limits):
+        if value is not None and kernel is not None and limits.target == "fragment":
+            reads[value] = _reads(kernel, makers)
+        if (
+            value is None
+            or kernel is None
+            or value in found
+            or not _writes(value, kernel, limits)
+            or any(x in reads.get(value, ()) or value in reads.get(x, ()) for x in found)
+        ):
             value, pad = Value("copy", [x], (), x.shape, whole.dtype), None
             copies.append(Kernel([], [value], grid=value.texels))
         found[value] = _Piece(value, start // 4, pad)
@@ -84,6 +94,26 @@ def _shown(x: Operand) -> tuple[Value | None, Number | None]:
     if before or after > 3 or not inner.whole:
         return value, None
     return inner.value, number
+
+
+def _reads(kernel: Kernel, makers: dict[Value, Kernel]) -> set[Value]:
+    """What other kernels store and this one reads."""
+    found: set[Value] = set()
+    seen = {*kernel.results, *kernel.outputs}
+    stack = [x.value for x in kernel.inputs.values()]
+    for value in kernel.outputs:
+        if value is not None and value not in kernel.results:
+            stack += [x.value for x in value.operands if isinstance(x, Operand)]
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value in makers:
+            found.add(value)
+        else:
+            stack += [x.value for x in value.operands if isinstance(x, Operand)]
+    return found
 
 
 def _writes(value: Value, kernel: Kernel, limits: Limits) -> bool:

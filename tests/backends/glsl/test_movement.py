@@ -15,6 +15,7 @@ import tensorgl.nn.functional as F
 from tensorgl import primitives as p
 from tensorgl.backends import install
 from tensorgl.backends.glsl import GlslBackend
+from tensorgl.backends.glsl.device import COPY
 from tensorgl.backends.glsl.layout import inverse, layout
 from tensorgl.dispatch import calln
 from tests.backends.glsl.both import launches, same, values
@@ -23,6 +24,21 @@ from tests.backends.glsl.validation import TextDevice, limits
 from tests.gl import GL, TARGETS, use
 
 on_gl = pytest.mark.usefixtures("gl_target")
+
+
+def reads_and_writes(launches: Any, slots: Any) -> Iterator[tuple[set[int], set[int]]]:
+    """The memories of each kernel in a list of launches; device.py says what is in one."""
+    at = 0
+    while at < len(launches):
+        if launches[at] == COPY:
+            at += 6
+            continue
+        outputs, inputs = launches[at + 9 : at + 11]
+        middle = at + 11 + outputs
+        memories = [slots[k] for k in launches[at + 11 : middle + inputs]]
+        yield set(memories[outputs:]), set(memories[:outputs])
+        at = middle + inputs
+
 
 SHAPES = [(1,), (5,), (8,), (4, 3), (3, 8), (2, 3, 8), (2, 3, 2, 3, 4), (7, 130), (0, 4)]
 
@@ -120,6 +136,31 @@ class TestCat:
         same(lambda t: tg.cat([t[:, :0], t, t[:, :0], t], 1), values(3, 5))
         same(lambda t: tg.cat([t[:0], t[:0]]), values(3, 5))
         same(lambda t: tg.cat([t[:, :0], t[:, :0]], 1).sum(1), values(3, 5))
+
+    @pytest.mark.parametrize("n", [4, 64])
+    def test_of_pieces_that_read_each_other(
+        self, n: int, gl_target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No kernel draws to a texture that it reads: WebGL refuses that, and others may give anything."""
+        device, lists = use(gl_target).device, []
+
+        def joined(t: Any) -> Any:
+            a = t.cumsum(0)
+            b = a @ t
+            return tg.cat([x.reshape(-1) for x in (t @ t, a, b, b.cumsum(1))])
+
+        def run(launches: Any, slots: Any, numbers: Any) -> None:
+            lists.append((launches, slots))
+            type(device).run(device, launches, slots, numbers)
+
+        monkeypatch.setattr(device, "run", run)
+        same(joined, values(n, n) // 4)
+        found = [
+            memories for launches, slots in lists for memories in reads_and_writes(launches, slots)
+        ]
+        assert len(found) >= 4
+        if gl_target == "fragment":
+            assert all(reads.isdisjoint(writes) for reads, writes in found)
 
     def test_of_expressions_is_one_launch(self) -> None:
         x = tg.tensor(values(8, 64), device="gl")
