@@ -9,9 +9,11 @@
 #define ADD(RESULT, k, i, c) c += v * load4_x(i + a);
 #define STORE(RESULT, k, i, c) RESULT(t + k * IMAGES * OZ * OY * OX * CT, c);
 #define FOUR(DO) DO(RESULT0, 0, i0, c0) DO(RESULT1, 1, i1, c1) DO(RESULT2, 2, i2, c2) DO(RESULT3, 3, i3, c3)
+#define SIX(DO) FOUR(DO) DO(RESULT4, 4, i4, c4) DO(RESULT5, 5, i5, c5)
 #if R == 8
-#define MORE(DO) DO(RESULT4, 4, i4, c4) DO(RESULT5, 5, i5, c5) DO(RESULT6, 6, i6, c6) DO(RESULT7, 7, i7, c7)
-#define EACH(DO) FOUR(DO) MORE(DO)
+#define EACH(DO) SIX(DO) DO(RESULT6, 6, i6, c6) DO(RESULT7, 7, i7, c7)
+#elif R == 6
+#define EACH(DO) SIX(DO)
 #elif R == 4
 #define EACH(DO) FOUR(DO)
 #else

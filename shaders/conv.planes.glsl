@@ -1,14 +1,19 @@
 // out[o, n, z, y, x] = sum over c, taps of x[n, c, z', y', x'] * w[tap, c, o]
 // For few input channels: rows of x are rows of texels, and an invocation computes four neighbours in a row
-// for 8 channels, which are BLOCKS apart. v holds the texels of x that a row of taps reads.
+// for R = 8 or 4 channels, which are BLOCKS apart. v holds the texels of x that a row of taps reads.
 #input x
 #input w
 
 #define E(i) v[(i) >> 2][(i) & 3]
 #define NEIGHBOURS(i) out_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
 #define HALF(u, a, b, c, d) a += u.x * s; b += u.y * s; c += u.z * s; d += u.w * s;
-#define STEP(k) s = NEIGHBOURS(FRONT + k); w0 = load4_w(b + k * 2 * C * BLOCKS); w1 = load4_w(b + k * 2 * C * BLOCKS + 1);
-#define TAP(k) if (k < KX) { STEP(k) HALF(w0, c0, c1, c2, c3) HALF(w1, c4, c5, c6, c7) }
+#define FIRST(k) w = load4_w(b + k * C * BLOCKS * R / 4); HALF(w, c0, c1, c2, c3)
+#define SECOND(k) w = load4_w(b + k * C * BLOCKS * R / 4 + 1); HALF(w, c4, c5, c6, c7)
+#if R == 8
+#define TAP(k) if (k < KX) { s = NEIGHBOURS(FRONT + k); FIRST(k) SECOND(k) }
+#else
+#define TAP(k) if (k < KX) { s = NEIGHBOURS(FRONT + k); FIRST(k) }
+#endif
 
 void kernel(int t) {
     int first = t % OX * SX - PX, p = t / OX;
@@ -22,8 +27,8 @@ void kernel(int t) {
     out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0, s;
     for (int c = 0; c < C; c++) for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) {
         int a = (((n * C + c) * IZ + z + kz * DZ) * IY + y + ky * DY) * IX;
-        int b = (((kz * TY + ky) * KX * C + c) * BLOCKS + o) * 2;
-        w_vec w0, w1;
+        int b = (((kz * TY + ky) * KX * C + c) * BLOCKS + o) * R / 4;
+        w_vec w;
         x_vec v[4];
         for (int i = 0; i < RUN; i++) {
             v[i] = x_vec(0);
@@ -35,8 +40,10 @@ void kernel(int t) {
     RESULT1(t + BLOCK, c1);
     RESULT2(t + 2 * BLOCK, c2);
     RESULT3(t + 3 * BLOCK, c3);
+#if R == 8
     RESULT4(t + 4 * BLOCK, c4);
     RESULT5(t + 5 * BLOCK, c5);
     RESULT6(t + 6 * BLOCK, c6);
     RESULT7(t + 7 * BLOCK, c7);
+#endif
 }

@@ -23,6 +23,8 @@
 #define SIX(DO) FOUR(DO) DO(RESULT4, 4, i4, c4, d4) DO(RESULT5, 5, i5, c5, d5)
 #if R == 8
 #define EACH(DO) SIX(DO) DO(RESULT6, 6, i6, c6, d6) DO(RESULT7, 7, i7, c7, d7)
+#elif R == 6
+#define EACH(DO) SIX(DO)
 #elif R == 4
 #define EACH(DO) FOUR(DO)
 #else

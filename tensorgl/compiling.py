@@ -109,7 +109,7 @@ class _Compiled:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.modules = _modules_of(function)
+        self.modules = _Modules(_modules_of(function))
         self.variants: dict[Any, list[_Variant]] = {}
         self.seen: dict[Any, list[Any]] = {}  # the leaves that got gradients in the first call
         self.full = False
@@ -128,7 +128,7 @@ class _Compiled:
         recording = _recording(tensors)
         if recording is None or self.full or effects.recorder is not None:
             return self.function(*args, **kwargs)
-        key = shape, _flags(self.modules), mode.grad, mode.inference
+        key = shape, self.modules.training(), mode.grad, mode.inference
         known = self.variants.get(key)
         if key not in self.seen:
             return self._first(key, args, kwargs)
@@ -211,16 +211,31 @@ class _Compiled:
         return result
 
 
-def _flags(modules: list[Module]) -> tuple[bool, ...]:
-    """Whether each module, and each under it, is in training mode."""
-    flags: list[bool] = []
-    waiting: list[Any] = list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module is not None:
-            flags.append(module.training)
-            waiting += module._modules.values()
-    return tuple(flags)
+class _Modules:
+    """The modules under some roots; who is under whom is read again when it has changed."""
+
+    def __init__(self, roots: list[Module]) -> None:
+        self._roots = roots
+        self._all: list[Any] = []
+        self._children: list[Any] = []
+        self._under: list[dict[str, Any]] = []
+
+    def training(self) -> tuple[bool, ...]:
+        """Whether each is in training mode."""
+        if [m for under in self._under for m in under.values()] != self._children or not self._all:
+            self._walk()
+        return tuple([m.training for m in self._all])
+
+    def _walk(self) -> None:
+        waiting: list[Any] = list(self._roots)
+        self._all, self._children, self._under = [], [], []
+        while waiting:
+            module = waiting.pop()
+            if module is not None:
+                self._all.append(module)
+                waiting += module._modules.values()
+        self._under = [m._modules for m in self._all if m._modules]
+        self._children = [m for under in self._under for m in under.values()]
 
 
 def _recording(tensors: list[Any]) -> Any:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["LiveFloat", "LiveInt", "Recording", "live"]
 
 
+KEPT_TEXELS = 256
+"""Results as small as this, losses, stay in memory between replays even if nobody keeps them."""
+
+
 def _refuse(self: Any, *others: Any) -> NoReturn:
     raise CaptureError(
         "a number that changes from step to step (a learning rate, a step count, a random offset) is "
@@ -113,7 +117,8 @@ class Recording:
             if isinstance(handle, View) and not (handle.layout.dense and handle.offset % 4 == 0):
                 handle = self.backend.copied(handle, aval)
             fresh.append(handle)
-        graph.flush()
+        if graph.pending:
+            graph.flush()
         return [self._leaf(h, a) for h, a in zip(fresh, avals, strict=True)]
 
     def _leaf(self, handle: Any, aval: Any) -> Node:
@@ -270,9 +275,13 @@ class Captured:
             for k, place in self.arguments:
                 slots[k] = arguments[place].buffer.block.memory
         blocks: dict[int, Any] = {}
-        for place in self.fresh:
-            block = blocks[place] = backend.pool.take(*self.plan.blocks[place])
-            slots[self.count + place] = block.memory
+        for k, place in enumerate(self.fresh):
+            block = turn.results[k]
+            if block is None or getrefcount(block) != _UNUSED:
+                block = backend.pool.take(*self.plan.blocks[place])
+                slots[self.count + place] = block.memory
+                turn.results[k] = block if block.texels <= KEPT_TEXELS else None
+            blocks[place] = block
         backend.start(self.plan, slots, numbers)
         for node, buffer in turn.writes:
             node.buffer = buffer
@@ -295,6 +304,7 @@ class Captured:
         for k in self.lasting:
             blocks[k] = take(*keys[k])
         turn = _Turn(self.numbers)
+        turn.results = [None] * len(self.fresh)
         turn.slots = array("i", [0] * self.count)
         turn.slots.extend([0 if b is None else b.memory for b in blocks])
         turn.writes = [(node, x.buffer((), blocks)) for node, x in self.state]
@@ -337,6 +347,7 @@ class _Turn:
         reads: the buffers that the plan's leaves must have.
         writes: nodes that get other buffers, and these.
         blocks: those of `writes`.
+        results: blocks of small results, which are used again if nobody has kept them.
         slots, numbers: what the device gets; `floats` are the numbers seen as such.
     """
 
@@ -347,6 +358,7 @@ class _Turn:
         self.slots = array("i")
         self.writes: list[tuple[Any, Any]] = []
         self.blocks: list[Any] = []
+        self.results: list[Any] = []
         self._others: list[Any] | None = None
         self._expected: list[int] = []
 
@@ -373,6 +385,16 @@ def _counts(writes: list[tuple[Any, Any]], blocks: list[Any]) -> list[int]:
     counts = [getrefcount(b) for _, b in writes]
     counts += [getrefcount(x) for x in blocks]
     return counts
+
+
+def _unused() -> int:
+    """The count of references to what is in one list and in a variable that looks at it."""
+    blocks = [object()]
+    block = blocks[0]
+    return getrefcount(block)
+
+
+_UNUSED = _unused()
 
 
 def _shown(handle: Any) -> Any:

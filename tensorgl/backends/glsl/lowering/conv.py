@@ -56,21 +56,28 @@ def choose(at: Geometry, kind: str, limits: Limits) -> str:
     packing = adjoint_packing(at) if kind == "conv_input" else forward_packing(at)
     if packing is None:
         return "plain"
-    if kind == "conv_input" or planes_walk(at) is None or limits.draw_buffers < 8:
+    least = at.taps[2] if kind == "conv_weight" else 4  # render targets that planes need
+    if kind == "conv_input" or planes_walk(at) is None or limits.draw_buffers < least:
         return "rows"
     # multiplications for each that is needed
     by_rows = 4 * packing.row.run / (at.taps[2] * at.channels)
-    by_planes = 8 * -(-at.outputs // 8) / at.outputs
+    high = _planes_high(limits)
+    by_planes = high * -(-at.outputs // high) / at.outputs
     # a render target holds whole rows of the result
     width = bucket(at.images * at.outputs * prod(at.positions) // 4, limits.rows)[1]
-    if by_rows > PLANES_WORTH * by_planes and (not width or _plane(at) % width == 0):
+    if by_rows > PLANES_WORTH * by_planes and (not width or _plane(at, high) % width == 0):
         return "planes"
     return "rows"
 
 
-def _plane(at: Geometry) -> int:
+def _planes_high(limits: Limits) -> int:
+    """Channels of the result that an invocation of conv.planes computes."""
+    return 8 if limits.draw_buffers >= 8 else 4
+
+
+def _plane(at: Geometry, high: int) -> int:
     """Texels of the results of the channels that one render target gets in planes."""
-    return -(-at.outputs // 8) * at.images * prod(at.positions) // 4
+    return -(-at.outputs // high) * at.images * prod(at.positions) // 4
 
 
 class Tile(NamedTuple):
@@ -90,7 +97,8 @@ def tile(images: int, texels: int, columns: int, limits: Limits) -> Tile:
     wides = (2, 1) if limits.target == "compute" and columns % 2 == 0 else (1,)
     tuned = TUNED.get((images.bit_length(), texels.bit_length(), columns.bit_length()))
     found: dict[Tile, float] = {}
-    for high in (8, 4, 1):
+    most = 6 if limits.draw_buffers in (6, 7) else 8
+    for high in (most, 4, 1):
         # a render target holds whole rows of the result
         step = width // gcd(width, texels) if width and high > 1 else 1
         apart = -(-images // (high * step)) * step
@@ -164,13 +172,15 @@ def conv(value: Value, context: Context) -> Value:
         last = w.permuted((*range(2, len(w.shape)), 1, 0))
         packed = context.step("conv_taps", [last], (), last.shape, value.dtype)
     else:
-        pack = _pack(way, *params)
+        pack = _pack(way, *params, context.limits)
         packed = context.step("conv_pack", [w], pack, (prod(pack.sizes),), value.dtype)
     return context.step(f"conv_{way}", [x, packed.whole()], params, value.shape, value.dtype)
 
 
-def _pack(way: str, at: Geometry, kind: str) -> Pack:
-    return planes_pack(at) if way == "planes" else _packing(at, kind).pack
+def _pack(way: str, at: Geometry, kind: str, limits: Limits) -> Pack:
+    if way == "planes":
+        return planes_pack(at, _planes_high(limits))
+    return _packing(at, kind).pack
 
 
 def _packing(at: Geometry, kind: str) -> Packing:
@@ -202,7 +212,8 @@ def weights(e: Emitter, value: Value, index: Index) -> str:
         for s, t, n, p in zip(pack.start, pack.tap, (z, y, x), phases, strict=True)
     ]
     if pack.blocks:
-        block, place = e.quotient("ivec4", column, 8), e.remainder("ivec4", column, 8)
+        high = pack.sizes[-1] // pack.blocks
+        block, place = e.quotient("ivec4", column, high), e.remainder("ivec4", column, high)
         o, c = e.let("ivec4", f"{place} * {pack.blocks} + {block}"), row
         inside = [f"ivec4(lessThan({o}, ivec4({w.shape[0]})))"]
     else:
@@ -253,10 +264,11 @@ def planes(value: Value, context: Context) -> Kernel:
     """A convolution of few channels, in planes."""
     at, _ = value.params
     x, w = value.operands
-    rank, grid = len(value.shape), _plane(at)
-    defines = _planes_walk(at) | {"BLOCKS": -(-at.outputs // 8), "BLOCK": grid}
+    high = _planes_high(context.limits)
+    rank, grid = len(value.shape), _plane(at, high)
+    defines = _planes_walk(at) | {"R": high, "BLOCKS": -(-at.outputs // high), "BLOCK": grid}
     inputs = {"x": _arranged(x, tuple(range(rank)), context), "w": w}
-    return Kernel([value], [value], "conv.planes", defines, inputs, grid, 8, order=_planar(rank))
+    return Kernel([value], [value], "conv.planes", defines, inputs, grid, high, order=_planar(rank))
 
 
 def _planes_walk(at: Geometry) -> Defines:

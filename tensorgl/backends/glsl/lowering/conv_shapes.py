@@ -139,7 +139,8 @@ class Pack(NamedTuple):
         source, result: channels of a pixel of the source in a group, and of one of the result in all.
         front: elements of a run before its first pixel.
         adjoint: whether the weight's outputs are the source's channels.
-        blocks: for planes: column k is channel k % 8 * blocks + k / 8, and a row is a channel; else 0.
+        blocks: for planes, else 0: of `high` columns are so many, column k is channel
+            k % high * blocks + k / high, and a row is a channel.
     """
 
     sizes: tuple[int, ...]
@@ -273,7 +274,7 @@ def planes_walk(at: Geometry) -> Defines | None:
     return walk | {"PX": (p + front) // 4, "FRONT": front, "RUN": _ceil(front + k + 3 * s, 4)}
 
 
-def planes_pack(at: Geometry) -> Pack:
-    """The weights that conv.planes reads: 8 channels to an invocation."""
-    blocks = _ceil(at.outputs, 8)
-    return Pack((*ONES, *at.taps, at.channels, 8 * blocks), at.taps, blocks=blocks)
+def planes_pack(at: Geometry, high: int) -> Pack:
+    """The weights that conv.planes reads: `high` channels to an invocation."""
+    blocks = _ceil(at.outputs, high)
+    return Pack((*ONES, *at.taps, at.channels, high * blocks), at.taps, blocks=blocks)
