@@ -11,8 +11,8 @@ demo: $(VENV)/examples.stamp
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/tensorgl run tensorgl/examples/digits_cnn.py
 
 test: $(VENV)/dev.stamp
-	@.ci/setup system libegl1 libgl1-mesa-dri glslang-tools
-	TENSORGL_TEST_BACKENDS=numpy,opengl $(BIN)/python -m pytest -q -n auto
+	@.ci/setup system libegl1 libgl1-mesa-dri glslang-tools chromium firefox-esr xvfb
+	TENSORGL_TEST_BACKENDS=numpy,opengl,webgl $(BIN)/python -m pytest -q -n auto
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -57,8 +57,9 @@ PARTS = {
     "ops 1": Part((IN_PARTS,), 1000, (0, 3)),
     "ops 2": Part((IN_PARTS,), 1000, (1, 3)),
     "ops 3": Part((IN_PARTS,), 1000, (2, 3)),
-    "kernels 1": Part(("tests/backends",), 700, (0, 2)),
-    "kernels 2": Part(("tests/backends",), 700, (1, 2)),
+    "kernels 1": Part(("tests/backends",), 450, (0, 3)),
+    "kernels 2": Part(("tests/backends",), 450, (1, 3)),
+    "kernels 3": Part(("tests/backends",), 450, (2, 3)),
     "training": Part(
         (
             "tests/browser/modules.py",
