@@ -14,6 +14,15 @@
 #define SUMS mat4
 #define ADD(c, b, a) c += outerProduct(b, a)
 #endif
+#if R == 8
+#define MORE_A(p) block_a(p)
+#define MORE_COLUMN_A(e) column_a(e)
+#define MORE mat4
+#elif R == 6
+#define MORE_A(p) mat2x4(row_a((p).x), row_a((p).y))
+#define MORE_COLUMN_A(e) vec2(load_a((e).x), load_a((e).y))
+#define MORE mat2x4
+#endif
 
 // A group is as many rows as share one b; the sum over k is made in parts of KP terms. With PLANES
 // result r goes to the r-th block of texels, so that an invocation's rows may lie apart; else to
@@ -29,14 +38,17 @@ void kernel(int t) {
     ivec4 a0 = start_a(g * ROWS + min(row0, ROWS - 1)) + from * A_K;
     ivec4 a1 = start_a(g * ROWS + min(row1, ROWS - 1)) + from * A_K;
     ivec4 b0 = start_b(g * ROWS, min(4 * n + lane, N - 1)) + from * B_K;
-    SUMS c0 = SUMS(0.0), c1 = SUMS(0.0);
+    SUMS c0 = SUMS(0.0);
+#if R > 4
+    MORE c1 = MORE(0.0);
+#endif
     ivec4 p0 = a0 / A_UNIT, p1 = a1 / A_UNIT, q = b0 / B_UNIT;
     for (int k = 0; k < count / 4; k++) {
         mat4 b = block_b(q);
         c0 += b * BLOCK_A(p0);
         p0 += A_STEP;
-#if R == 8
-        c1 += b * BLOCK_A(p1);
+#if R > 4
+        c1 += b * MORE_A(p1);
         p1 += A_STEP;
 #endif
         q += B_STEP;
@@ -45,8 +57,8 @@ void kernel(int t) {
     for (int k = count / 4 * 4; k < count; k++) {
         vec4 b = row_b(b0 + k * B_K);
         ADD(c0, b, COLUMN_A(a0 + k * A_K));
-#if R == 8
-        ADD(c1, b, COLUMN_A(a1 + k * A_K));
+#if R > 4
+        ADD(c1, b, MORE_COLUMN_A(a1 + k * A_K));
 #endif
     }
 #endif
@@ -66,9 +78,11 @@ void kernel(int t) {
     RESULT2(u0.z, c0[2]);
     RESULT3(u0.w, c0[3]);
 #endif
-#if R == 8
+#if R > 4
     RESULT4(u1.x, c1[0]);
     RESULT5(u1.y, c1[1]);
+#endif
+#if R == 8
     RESULT6(u1.z, c1[2]);
     RESULT7(u1.w, c1[3]);
 #endif

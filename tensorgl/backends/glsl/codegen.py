@@ -18,7 +18,7 @@ from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, v
 from tensorgl.backends.glsl.layout import Layout, dense_strides, simplified, transformed
 from tensorgl.backends.glsl.shader import library_for, section, template
 
-__all__ = ["MAPS", "Emitter", "Program", "build", "map_op"]
+__all__ = ["MAPS", "Emitter", "Program", "build", "map_op", "row_of"]
 
 Rule = Callable[["Emitter", Value, Index], str]
 MAPS: dict[str, Rule] = {}
@@ -267,8 +267,8 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     if not custom:
         head.append(section(target, "local"))
     for value, k in bindings.values.items():
-        mask, log = value.width - 1, value.width.bit_length() - 1
-        head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, l=log))
+        mask, row = value.width - 1, row_of(value.width, limits)
+        head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, r=row))
     count = len(bindings.values)
     outputs = [v for v in kernel.outputs if v is not None]
     if kernel.wide > 1 and target == "fragment":
@@ -287,6 +287,17 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     tail = "" if custom else section(target, "main within" if within else "main")
     source = prelude + library_for(body, text, kernel.defines.values()) + body + text + tail
     return Program(source, tuple(bindings.values), tuple(bindings.numbers))
+
+
+def row_of(width: int, limits: Any) -> str:
+    """GLSL for the row of texel t in memory of such rows.
+
+    Software rasterisers may shift a lane at a time, and each fetch needs it: matmul and convolution
+    take a sixth less by a product. That is exact below 2^24, where all memories are but the largest.
+    """
+    if limits.software and 0 < width < limits.rows:
+        return f"int(float(t) * {1 / width})"
+    return f"t >> {width.bit_length() - 1}"
 
 
 def _function(head: str, scope: Scope, last: str) -> str:

@@ -149,6 +149,15 @@ WAYS = {
         Shape((2, 3, 9), (5, 3, 4), (3,), ((2, -1),), (2,)),
     ],
 }
+FEW = [
+    plane("13 16 14 14", "32 16 3 3", padding=1),
+    plane("12 16 9 7", "8 16 3 3", stride=2, padding=1),
+    plane("7 1 28 28", "16 1 3 3", padding=1),
+    plane("16 1 28 28", "10 1 5 5", padding=2),
+    plane("9 1 13 11", "4 1 3 3", padding=1),
+    plane("14 8 9 9", "8 1 3 3", padding=1, groups=8),
+]
+"""For numbers of render targets that do not divide the batch."""
 CASES = [
     pytest.param(way, case, id=f"{way}-{k}")
     for way, group in WAYS.items()
@@ -182,16 +191,17 @@ class TestPrimitives:
     def test_any_shape(self, case: Shape) -> None:
         check(case)
 
-    @pytest.mark.parametrize("way", ["rows", "planes", "depthwise"])
+    @pytest.mark.parametrize("buffers", [2, 4, 6])
+    @pytest.mark.parametrize("case", FEW, ids=str)
     def test_few_render_targets(
-        self, way: str, gl_target: str, monkeypatch: pytest.MonkeyPatch
+        self, case: Shape, buffers: int, gl_target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend = use(gl_target)
-        monkeypatch.setattr(
-            backend.device, "limits", replace(backend.device.limits, draw_buffers=4)
-        )
-        case = WAYS[way][0]
-        check(case._replace(x=(7, *case.x[1:])))  # a batch whose plans no other test has made
+        limits = replace(backend.device.limits, draw_buffers=buffers)
+        monkeypatch.setattr(backend.device, "limits", limits)
+        backend._plans.clear()  # those of more targets
+        check(case)
+        backend._plans.clear()
 
     def test_half_precision(self) -> None:
         check(plane("8 8 6 6", "8 8 3 3", padding=1), tg.float16, 4e-3)
@@ -298,15 +308,18 @@ class TestChoice:
     def test_few_channels_go_in_planes_where_targets_suffice(self) -> None:
         first = plane("64 1 28 28", "16 1 3 3", padding=1).geometry
         assert choose(first, "conv", FRAGMENT) == choose(first, "conv_weight", FRAGMENT) == "planes"
-        assert choose(first, "conv", replace(FRAGMENT, draw_buffers=4)) == "rows"
         assert choose(first, "conv_input", FRAGMENT) == "rows"
+        for kind, least in (("conv", 4), ("conv_weight", 3)):
+            for buffers in range(1, 9):
+                way = choose(first, kind, replace(FRAGMENT, draw_buffers=buffers))
+                assert way == ("planes" if buffers >= least else "rows")
 
     def test_planes_need_whole_rows_in_each_target(self) -> None:
         odd = plane("5 1 28 28", "6 1 5 5", padding=2).geometry
         assert choose(odd, "conv", COMPUTE) == "planes"
         assert choose(odd, "conv", FRAGMENT) == "rows"
 
-    @pytest.mark.parametrize("limits", [FRAGMENT, replace(FRAGMENT, draw_buffers=4)])
+    @pytest.mark.parametrize("limits", [replace(FRAGMENT, draw_buffers=n) for n in (8, 7, 6, 4)])
     @given(images=st.integers(1, 100), texels=st.integers(1, 2000))
     def test_blocks_are_whole_rows(self, limits: Limits, images: int, texels: int) -> None:
         at = tile(images, texels, 2, limits)
@@ -320,6 +333,7 @@ class TestChoice:
         assert tile(64, 1568, 8, COMPUTE)[:2] == (8, 2)
         assert tile(64, 1568, 1, COMPUTE)[:2] == (8, 1)
         assert tile(64, 1568, 8, FRAGMENT)[:2] == (8, 1)
+        assert tile(96, 1568, 8, replace(FRAGMENT, draw_buffers=6))[:2] == (6, 1)
 
     def test_hardware_gets_more_invocations(self) -> None:
         assert tile(64, 1568, 8, replace(COMPUTE, software=False)).high < 8

@@ -25,7 +25,7 @@ from tensorgl.backends.glsl.lowering.matmul_choice import (
     shape_class,
 )
 from tensorgl.backends.glsl.memory import Buffer
-from tests.gl import GL
+from tests.gl import GL, use
 
 SIZES = st.integers(1, 40)
 
@@ -98,13 +98,32 @@ RAGGED = 3, 37, 6, 50
 WHOLE = 1, 36, 20, 68
 CHOICES = [
     Choice(PLAIN),
-    *(Choice(ROWS, r, parts) for r in (8, 4, 1) for parts in (1, 3)),
+    *(Choice(ROWS, r, parts) for r in (8, 6, 4, 1) for parts in (1, 3)),
     Choice(ROWS, 8, 1, pad=(True, True)),
+    Choice(ROWS, 6, 2, pad=(True, True)),
     Choice(TILED, 1, 1, (128, 128, 16, 8, 8)),
     Choice(TILED, 1, 3, (32, 32, 16, 4, 4)),
     Choice(TILED, 1, 2, (128, 64, 16, 8, 4), (False, True)),
     Choice(TILED, 1, 1, (32, 64, 8, 4, 8)),
 ]
+
+
+@pytest.mark.parametrize("buffers", [4, 6])
+@pytest.mark.parametrize("shape", [(1, 97, 130, 63), (3, 50, 36, 40), (1, 512, 200, 64)], ids=str)
+def test_few_render_targets(
+    shape: Any, buffers: int, gl_target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = use(gl_target)
+    limits = replace(backend.device.limits, draw_buffers=buffers)
+    monkeypatch.setattr(backend.device, "limits", limits)
+    backend._plans.clear()  # those of more targets
+    g, m, n, k = shape
+    a, b = numbers((g, m, k)), numbers((g, k, n), 1)
+    x, y = tg.tensor(a, device="gl"), tg.tensor(b, device="gl")
+    check(x @ y, a, b)
+    c = numbers((g, k, m), 2)
+    check(tg.tensor(c, device="gl").swapaxes(-1, -2) @ y, c.swapaxes(-1, -2), b)
+    backend._plans.clear()
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
@@ -116,6 +135,8 @@ def test_every_kernel(
 ) -> None:
     if choice.kernel == TILED and gl_target == "fragment":
         pytest.skip("a kernel of the compute target")
+    if choice.rows == 6 and gl_target == "compute":
+        pytest.skip("a number of render targets")
     g, m, n, k = shape
     backend_of(GL)._plans.clear()  # those of other choices
     monkeypatch.setattr(matmul, "choose", lambda p, limits: choice)
@@ -246,7 +267,9 @@ def test_choice_by_size() -> None:
     for software in (False, True):
         fragment = limits(software=software, **FRAGMENT)
         assert choose(dense(2048, 2048, 2048), fragment)[:3] == (ROWS, 8, 1)
-        assert choose(dense(2048, 2048, 2048), replace(fragment, draw_buffers=4)).rows == 4
+        for buffers, rows in ((7, 6), (6, 6), (4, 4)):
+            few = replace(fragment, draw_buffers=buffers)
+            assert choose(dense(2048, 2048, 2048), few).rows == rows
         assert choose(dense(16, 16, 1 << 16), fragment).parts > 1
         assert choose(dense(512, 512, 511), fragment).pad == (True, False)
         assert choose(dense(2, 3, 2), fragment).parts == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import tensorgl as tg
 from tensorgl.avals import device
 from tensorgl.backends import backend_of
+from tensorgl.backends.glsl.codegen import row_of
 from tensorgl.backends.glsl.device import Device, Limits
 from tensorgl.backends.glsl.memory import BYTES, Pool, bucket
 from tensorgl.errors import OutOfMemoryError
@@ -99,6 +101,19 @@ def test_buckets_hold_what_they_are_for_and_waste_little(texels: int, rows: int)
         assert width & (width - 1) == 0
         assert size % width == 0
     assert size <= max(2 * texels, 2 * max(width, 1))
+
+
+@given(st.integers(1, 1 << 26), st.sampled_from([2048, 4096, 16384]))
+def test_rows_are_found_by_a_product_only_where_it_is_exact(texels: int, rows: int) -> None:
+    size, width = bucket(texels, rows)
+    software = replace(Small().limits, target="fragment", rows=rows)
+    shift = f"t >> {width.bit_length() - 1}"
+    assert row_of(width, replace(software, software=False)) == shift
+    if row_of(width, software) == shift:
+        assert width == rows
+    else:
+        assert row_of(width, software) == f"int(float(t) * {1 / width})"
+        assert size <= 1 << 24
 
 
 @pytest.mark.usefixtures("gl_target")

@@ -3,7 +3,7 @@
 A product is `groups` times `rows` rows of `n` columns; the rows of a group share one matrix b. Kernels:
 
     matmul                 any dtype and strides, a texel an invocation: for small products
-    matmul.rows            R rows (8, 4 or 1) of a texel of columns an invocation
+    matmul.rows            R rows (8, 6, 4 or 1) of a texel of columns an invocation
     matmul.tiled.compute   tiles through shared memory: for hardware with the compute target
 
 The last two read 4 x 4 blocks, which is cheap where the texels of memory lie along one of an
@@ -168,9 +168,11 @@ def _cheapest(p: Problem, limits: Limits) -> Choice:
     parts = [1]
     while parts[-1] < MAX_PARTS and p.k >= 2 * MIN_PART * parts[-1]:
         parts.append(2 * parts[-1])
-    wide = [r for r in (8, 4, 1) if limits.target == "compute" or r <= limits.draw_buffers]
+    compute = limits.target == "compute"
+    most = 6 if not compute and limits.draw_buffers in (6, 7) else 8
+    wide = [r for r in (most, 4, 1) if compute or r <= limits.draw_buffers]
     found = [Choice(ROWS, r, n, pad=pad) for r in wide for n in parts for pad in pads]
-    if limits.target == "compute" and not limits.software:
+    if compute and not limits.software:
         tiles = [t for t in TILES if p.rows > t[0] // 2 and p.n > t[1] // 2 and p.k > t[2]]
         layers = [n for n in parts if n * p.groups < MAX_LAYERS]
         found += [Choice(TILED, 1, n, t, pad) for t in tiles for n in layers for pad in pads]
@@ -211,7 +213,7 @@ def cost(c: Choice, p: Problem, limits: Limits) -> float:
         total += shared(work, tiles * bm * bn // (tm * tn))
     else:
         grid = c.parts * p.groups * -(-p.rows // c.rows) * p.columns
-        whole = p.modes[0] == ALONG_K or (p.modes[0] == ACROSS and c.rows > 1)
+        whole = p.modes[0] == ALONG_K or (p.modes[0] == ACROSS and c.rows in (4, 8))
         block = c.rows * (1 if whole else 4) + (4 if p.modes[1] else 16) + c.rows / 2
         total += shared(grid * (8 + block * k / 4), grid)
         if fragment and c.rows > 1:  # render targets are copied
@@ -250,7 +252,7 @@ class Blocks(NamedTuple):
             return Blocks(False, False, lines, block, c.parts * result, direct)
         if c.rows == 1:
             return Blocks(True, False, lines, block, block, direct)
-        quads = p.modes[0] == ACROSS
+        quads = p.modes[0] == ACROSS and c.rows != 6
         whole = block % bucket(result, limits.rows)[1] == 0
         if direct and whole and not quads and p.groups == 1:
             return Blocks(True, False, lines, block, result, True)
