@@ -12,7 +12,7 @@ demo: $(VENV)/examples.stamp
 
 test: $(VENV)/dev.stamp
 	@.ci/setup system libegl1 libgl1-mesa-dri glslang-tools chromium firefox-esr xvfb
-	TENSORGL_TEST_BACKENDS=numpy,opengl,webgl $(BIN)/python -m pytest -q -n auto
+	TENSORGL_TEST_BACKENDS=numpy,opengl,webgl $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
