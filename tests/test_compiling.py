@@ -141,6 +141,39 @@ def test_memory_of_replays_is_steady_and_can_be_given_back() -> None:
     assert run().item() < before
 
 
+def test_memory_that_runs_out_during_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the device then asks back is not what this replay works in."""
+    sums = tg.zeros(4096, device="gl")
+
+    def step() -> tuple[tg.Tensor, tg.Tensor]:
+        ordered = (sums * 3).flip(0).sort().values
+        sums.add_(1)
+        return ordered * 2, ordered.sum()
+
+    run = tg.compile(step)
+    for _ in range(6):
+        run()
+    device_, failures = backend_of(GL).device, []
+    allocate = device_.allocate
+
+    def fail_once(*arguments: Any) -> int:
+        if not failures:
+            failures.append(arguments)
+            raise MemoryError
+        return allocate(*arguments)
+
+    tg.accelerator.empty_cache()
+    for _ in range(3):
+        run()
+    kept = [run() for _ in range(2)]  # so that the next one needs memory
+    monkeypatch.setattr(device_, "allocate", fail_once)
+    kept += [run() for _ in range(4)]
+    assert failures
+    for k, (ordered, total) in enumerate(kept, 9):
+        np.testing.assert_array_equal(ordered.cpu().numpy(), np.full(4096, 6.0 * k))
+        assert total.item() == 3.0 * k * 4096
+
+
 def test_learning_rate_schedules_stay_live() -> None:
     same(optimizer=OPTIMIZERS["adam"], schedule=True)
     constant = training(True, OPTIMIZERS["adam"])

@@ -300,10 +300,10 @@ class Captured:
         if not self.temporary:
             ours = {*self.lasting, *self.fresh}
             self.temporary = [None if k in ours else take(*key) for k, key in enumerate(keys)]
+        turn = _Turn(self.numbers, self.temporary)
         blocks = self.temporary.copy()
         for k in self.lasting:
             blocks[k] = take(*keys[k])
-        turn = _Turn(self.numbers)
         turn.results = [None] * len(self.fresh)
         turn.slots = array("i", [0] * self.count)
         turn.slots.extend([0 if b is None else b.memory for b in blocks])
@@ -347,11 +347,14 @@ class _Turn:
         reads: the buffers that the plan's leaves must have.
         writes: nodes that get other buffers, and these.
         blocks: those of `writes`.
+        temporary: those of values within the step, which both turns share. Held here too, as a request
+            for memory may have `release` give everything else back.
         results: blocks of small results, which are used again if nobody has kept them.
         slots, numbers: what the device gets; `floats` are the numbers seen as such.
     """
 
-    def __init__(self, numbers: array[int]) -> None:
+    def __init__(self, numbers: array[int], temporary: list[Any]) -> None:
+        self.temporary = temporary
         self.reads: list[Any] = []
         self.numbers = numbers[:]
         self.floats = as_floats(self.numbers)
