@@ -54,7 +54,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       this.gl = gl;
       this.float32 = gl.getExtension("EXT_color_buffer_float") !== null;
       this.float16 = this.float32 || gl.getExtension("EXT_color_buffer_half_float") !== null;
-      this.parallel = gl.getExtension("KHR_parallel_shader_compile");
+      gl.getExtension("KHR_parallel_shader_compile");
       this.formats = {
         f32: [gl.RGBA32F, gl.RGBA, gl.FLOAT, Float32Array, 16],
         f16: [gl.RGBA16F, gl.RGBA, gl.HALF_FLOAT, Uint16Array, 8],

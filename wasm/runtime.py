@@ -65,12 +65,8 @@ def describe() -> str:
     try:
         found = backends.describe(_GL)
         device = {"renderer": found.renderer, "software": found.software, "limits": found.limits}
-    except RuntimeError:
-        device = {
-            "renderer": "",
-            "software": False,
-            "limits": {},
-        }  # the reason says what is missing
+    except RuntimeError:  # the reason says what is missing
+        device = {"renderer": "", "software": False, "limits": {}}
     about = {"reason": choice().reason, "default": str(settings.get_default_device())}
     return json.dumps(device | about)
 

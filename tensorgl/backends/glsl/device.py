@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COPY", "KERNEL", "Device", "DeviceLost", "Limits"]
+__all__ = ["COPY", "KERNEL", "Device", "DeviceLost", "Limits", "is_software"]
 
 KERNEL, COPY = 0, 1
 """What an entry of a list of launches begins with, and its length in all; then come
@@ -39,6 +39,14 @@ class Limits:
     rows: int  # of the tallest texture; 0 where memory has no rows
     number_bytes: int  # that the numbers of one kernel may take
     number_alignment: int  # of the offset of a kernel's numbers in bytes
+
+
+_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software", "basic render")
+
+
+def is_software(renderer: str) -> bool:
+    """Whether a renderer of this name draws with the CPU."""
+    return any(word in renderer.lower() for word in _SOFTWARE)
 
 
 class DeviceLost(RuntimeError):  # noqa: N818  it is what happened, and dealt with, not an error

@@ -165,9 +165,7 @@ class VolatileDevice(Device):
 
             self._again(work)
         # Only now: what was interrupted filled memory that nobody refers to.
-        if self._log is not None:
-            self._log.append((launches, slots[:], numbers[:]))
-            self._log_bytes += _ENTRY_BYTES + 4 * len(numbers)
+        self._note(launches, slots, numbers)
 
     def timed(self, launches: array[int], slots: array[int], numbers: array[int]) -> list[int]:
         def work() -> list[int]:
@@ -178,9 +176,13 @@ class VolatileDevice(Device):
             times = work()
         except DeviceLost:
             times = self._again(work)
+        self._note(launches, slots, numbers)
+        return times
+
+    def _note(self, launches: array[int], slots: array[int], numbers: array[int]) -> None:
         if self._log is not None:
             self._log.append((launches, slots[:], numbers[:]))
-        return times
+            self._log_bytes += _ENTRY_BYTES + 4 * len(numbers)
 
     def finish(self) -> None:
         try:

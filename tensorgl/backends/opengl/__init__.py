@@ -10,9 +10,10 @@ import os
 
 from tensorgl.backends.base import Backend
 from tensorgl.backends.glsl import GlslBackend
+from tensorgl.backends.glsl.device import is_software
 from tensorgl.backends.opengl.compute import ComputeDevice
 from tensorgl.backends.opengl.fragment import FragmentDevice
-from tensorgl.backends.opengl.probe import create_context, describe, is_software
+from tensorgl.backends.opengl.probe import create_context, describe
 
 __all__ = ["create", "describe", "target_for"]
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["OpenGL", "check_process", "create_context", "describe", "is_software"]
+from tensorgl.backends.glsl.device import is_software
+
+__all__ = ["OpenGL", "check_process", "create_context", "describe"]
 
 _INSTALL = {
     "libEGL.so": "apt-get install libegl1",
     "libGL.so": "apt-get install libgl1",
     "context": "apt-get install libegl1 libgl1-mesa-dri",
 }
-_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software rasterizer")
 
 _process: int | None = None
 """The process that made the first context."""
@@ -29,11 +30,6 @@ class OpenGL:
     software: bool
     compute: bool
     limits: dict[str, int]
-
-
-def is_software(renderer: str) -> bool:
-    """Whether a renderer of this name draws with the CPU."""
-    return any(word in renderer.lower() for word in _SOFTWARE)
 
 
 def check_process() -> None:

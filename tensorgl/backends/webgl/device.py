@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from pyodide.ffi import JsException
 
-from tensorgl.backends.glsl.device import DeviceLost, Limits
+from tensorgl.backends.glsl.device import DeviceLost, Limits, is_software
 from tensorgl.backends.glsl.rescue import VolatileDevice
 from tensorgl.backends.glsl.shader import compile_error
-from tensorgl.backends.webgl.probe import checked, connect, is_software
+from tensorgl.backends.webgl.probe import checked, connect
 
 __all__ = ["WebGLDevice"]
 

@@ -7,9 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["WebGL", "checked", "connect", "describe", "is_software"]
+from tensorgl.backends.glsl.device import is_software
 
-_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "software", "basic render")
+__all__ = ["WebGL", "checked", "connect", "describe"]
 
 _NO_CONTEXT = (
     "device 'gl' is not available: {error}. Check that hardware acceleration is switched on in the "
@@ -29,11 +29,6 @@ class WebGL:
     version: str
     software: bool
     limits: dict[str, int]
-
-
-def is_software(renderer: str) -> bool:
-    """Whether a renderer of this name draws with the CPU."""
-    return any(word in renderer.lower() for word in _SOFTWARE)
 
 
 def connect() -> tuple[Any, Any]:
