@@ -249,6 +249,7 @@ class TestThreads:
 
     def test_tensors_may_be_dropped_anywhere(self, gl_target: str) -> None:
         backend = use(gl_target)
+        gc.collect()
         before = tg.accelerator.memory_allocated()
         kept = [tg.ones(1000, device="gl") + k for k in range(50)]
         backend.flush()

@@ -16,6 +16,10 @@
 void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 1, 0.0, 1.0); }
 `;
 
+  const NOTHING = `#version 300 es
+void main() {}
+`;
+
   const MARKS = [0x7fa1b2c3, 0x7fa3c2b1]; // what no reading leaves in its last element
 
   /** The error that tells Python that the context, and all that it held, is gone. */
@@ -65,6 +69,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       this.fences = [];
       this.complaint = gl.NO_ERROR; // the first error that nobody asked for yet
       this.vertex = this.shader(gl.VERTEX_SHADER, VERTEX);
+      this.nothing = this.link(NOTHING).program;
       this.units = gl.getParameter(gl.MAX_TEXTURE_IMAGE_UNITS);
       this.bound = new Array(this.units).fill(null);
       this.program = null;
@@ -109,6 +114,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       const pixel = new Uint8Array(4);
       gl.bindFramebuffer(gl.FRAMEBUFFER, null);
       this.framebuffer = null;
+      this.settle();
       gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
       return pixel[3] === 0 || gl.isContextLost(); // the canvas has no alpha: it is opaque
     }
@@ -255,12 +261,25 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       const values = new box.View(box.width * box.rows * 4);
       this.check();
       this.use([memory]);
+      this.settle();
       gl.readBuffer(gl.COLOR_ATTACHMENT0);
       this.surely(values, () =>
         gl.readPixels(box.x, box.y, box.width, box.rows, box.format, box.type, values),
       );
       this.drop();
       return values.subarray(box.from, box.to);
+    }
+
+    /** Draw nothing, to the framebuffer that is about to be read. Mesa's software rasteriser (22.3) waits for
+     * all work on what is drawn to; of what is only read, as browsers bind it, it finds the first use
+     * that is under way, and if that is a reading, waits for no writing after it. */
+    settle() {
+      const gl = this.gl;
+      gl.useProgram(this.nothing);
+      this.program = null;
+      gl.enable(gl.RASTERIZER_DISCARD);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+      gl.disable(gl.RASTERIZER_DISCARD);
     }
 
     /** Fill values, and see that they were. */
@@ -286,6 +305,7 @@ void main() { gl_Position = vec4(ivec2(gl_VertexID & 1, gl_VertexID >> 1) * 4 - 
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, buffer);
       gl.bufferData(gl.PIXEL_PACK_BUFFER, values.byteLength, gl.STREAM_READ);
       this.use([memory]);
+      this.settle();
       gl.readBuffer(gl.COLOR_ATTACHMENT0);
       gl.readPixels(box.x, box.y, box.width, box.rows, box.format, box.type, 0);
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);

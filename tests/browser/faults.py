@@ -272,6 +272,22 @@ def test_few_steps_are_under_way_at_once(fresh: Any) -> None:
     fresh.synchronize()
 
 
+def test_a_reading_waits_for_all_that_writes(fresh: Any) -> None:
+    """Memory that was written, read by a kernel, written again: each reading gives the last values.
+
+    Mesa's software rasteriser does not wait for the second writing if it finds the first reading
+    under way, unless what is read is also drawn to (`settle` in gl.js).
+    """
+    rng = np.random.default_rng(0)
+    x, y, z, w = (rng.standard_normal(n).astype("float32") for n in ((3, 4), (4, 5), 5, 2))
+    expected = np.outer(np.full(3, w.sum()), y @ z)
+    for _ in range(100):
+        tensors = [tg.tensor(v, device="gl", requires_grad=True) for v in (x, y, z, w)]
+        result = tg.einsum("ij,jk,k,l->il", *tensors)
+        found = tg.autograd.grad(result, tensors, tg.ones(3, 2, device="gl"))
+        np.testing.assert_allclose(found[0].cpu().numpy(), expected, rtol=1e-4)
+
+
 def test_a_memory_error_is_one(fresh: Any) -> None:
     x = tg.ones(4, device="gl")
     x.sum().item()

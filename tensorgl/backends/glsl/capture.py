@@ -124,8 +124,10 @@ class Recording:
     def _leaf(self, handle: Any, aval: Any) -> Node:
         graph = self.backend.graph
         base, offset = (handle.base, handle.offset) if isinstance(handle, View) else (handle, 0)
+        if base.buffer is None:
+            graph.flush()  # waits for another thread, which has taken what was pending
         buffer = base.buffer
-        assert buffer is not None, "arguments have been flushed"
+        assert buffer is not None, base.call
         if not offset:
             return graph.leaf(aval, buffer)
         if buffer.order is None:
