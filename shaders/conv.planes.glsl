@@ -4,7 +4,7 @@
 #input x
 #input w
 
-#define E(i) v[(i) >> 2][(i) & 3]
+#include "conv.texels.glsl"
 #define NEIGHBOURS(i) out_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
 #define HALF(u, a, b, c, d) a += u.x * s; b += u.y * s; c += u.z * s; d += u.w * s;
 #define FIRST(k) w = load4_w(b + k * C * BLOCKS * R / 4); HALF(w, c0, c1, c2, c3)
@@ -25,15 +25,15 @@ void kernel(int t) {
     int z0 = max(0, DZ - 1 - z) / DZ, z1 = min(TZ, max(0, IZ - z + DZ - 1) / DZ);
     int y0 = max(0, DY - 1 - y) / DY, y1 = min(TY, max(0, IY - y + DY - 1) / DY);
     out_vec c0 = out_vec(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0, s;
+    ivec4 at = first + ivec4(0, 1, 2, 3);
+    bvec4 inside = lessThan(uvec4(at), uvec4(IX));
+    at = clamp(at, 0, IX - 1);
+    x_vec v0, v1, v2, v3;
     for (int c = 0; c < C; c++) for (int kz = z0; kz < z1; kz++) for (int ky = y0; ky < y1; ky++) {
         int a = (((n * C + c) * IZ + z + kz * DZ) * IY + y + ky * DY) * IX;
         int b = (((kz * TY + ky) * KX * C + c) * BLOCKS + o) * R / 4;
         w_vec w;
-        x_vec v[4];
-        for (int i = 0; i < RUN; i++) {
-            v[i] = x_vec(0);
-            if (first + i >= 0 && first + i < IX) v[i] = load4_x(a + first + i);
-        }
+        TEXELS
         TAP(0) TAP(1) TAP(2) TAP(3) TAP(4) TAP(5) TAP(6)
     }
     RESULT0(t, c0);

@@ -4,12 +4,13 @@
 #input g
 #input x
 
-#define E(i) v[(i) >> 2][(i) & 3]
+#include "conv.texels.glsl"
 #define NEIGHBOURS(i) x_vec(E(i), E((i) + SX), E((i) + 2 * SX), E((i) + 3 * SX))
 #define ADD(k, w) s[k] += w * g0; s[k + 1] += w * g1; s[k + 2] += w * g2; s[k + 3] += w * g3;
 #define TAP(k) if (k < KX) { x_vec w = NEIGHBOURS(FRONT + k); ADD(4 * k, w) }
 #define SUM(v) ((v).x + (v).y + (v).z + (v).w)
 #define FOUR(k) out_vec(SUM(s[k]), SUM(s[k + 1]), SUM(s[k + 2]), SUM(s[k + 3]))
+#define ZERO(k) s[4 * k] = s[4 * k + 1] = s[4 * k + 2] = s[4 * k + 3] = out_vec(0);
 #define TOTAL(RESULT, k) RESULT(t + k * BLOCK, FOUR(4 * k));
 
 void kernel(int t) {
@@ -22,18 +23,17 @@ void kernel(int t) {
     int o1 = (min(o + 1, O - 1) - o) * CHANNEL, o2 = (min(o + 2, O - 1) - o) * CHANNEL,
         o3 = (min(o + 3, O - 1) - o) * CHANNEL;
     out_vec s[28];
-    for (int i = 0; i < 4 * KX; i++) s[i] = out_vec(0);
+    ZERO(0) ZERO(1) ZERO(2) ZERO(3) ZERO(4) ZERO(5) ZERO(6)
+    x_vec v0, v1, v2, v3;
     for (int row = first; row < min(first + ROWS, N * OZ * OY); row++) {
         int y = row % OY * SY - PY + ky * DY, z = row / OY % OZ * SZ - PZ + kz * DZ, n = row / (OY * OZ);
         if (y < 0 || y >= IY || z < 0 || z >= IZ) continue;
         int a = (((n * C + c) * IZ + z) * IY + y) * IX, b = o * CHANNEL + row * OX;
         for (int i = 0; i < OX; i++) {
-            x_vec v[4];
-            for (int j = 0; j < RUN; j++) {
-                int at = i * SX - PX + j;
-                v[j] = x_vec(0);
-                if (at >= 0 && at < IX) v[j] = load4_x(a + at);
-            }
+            ivec4 at = i * SX - PX + ivec4(0, 1, 2, 3);
+            bvec4 inside = lessThan(uvec4(at), uvec4(IX));
+            at = clamp(at, 0, IX - 1);
+            TEXELS
             g_vec g0 = load4_g(b + i), g1 = load4_g(b + i + o1), g2 = load4_g(b + i + o2), g3 = load4_g(b + i + o3);
             TAP(0) TAP(1) TAP(2) TAP(3) TAP(4) TAP(5) TAP(6)
         }

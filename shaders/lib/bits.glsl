@@ -35,6 +35,10 @@ vec4 opaque(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~1); }
 // The first 11 bits of x: products of two of these are exact.
 vec4 head_bits(vec4 x) { return intBitsToFloat(floatBitsToInt(x) & ~0x1fff); }
 
+// A vector, or zeros.
+vec4 kept(vec4 v, bool keep) { return mix(vec4(0.0), v, bvec4(keep)); }
+ivec4 kept(ivec4 v, bool keep) { return v * int(keep); }
+
 // a where the mask is 1, and b where it is 0
 ivec4 select(ivec4 mask, ivec4 a, ivec4 b) { return b ^ ((a ^ b) & -mask); }
 

@@ -20,6 +20,9 @@ from tensorgl.backends.glsl.layout import Digits, dense_strides, simplified
 __all__ = ["Index", "Scope"]
 
 LANES = "ivec4(0, 1, 2, 3)"
+EXACT = 1 << 21
+"""Below this a quotient of integers may be computed as a product of floats: (a + 0.5) / n is at least 0.5 / n
+from the next integer, and two roundings move it by less than 2^-22 of itself."""
 
 
 class Index(NamedTuple):
@@ -36,9 +39,13 @@ class Index(NamedTuple):
 
 
 class Scope:
-    """The lines of one GLSL function, each expression once."""
+    """The lines of one GLSL function, each expression once.
 
-    def __init__(self) -> None:
+    `slow_division`: software rasterisers divide integers a lane at a time, and floats do better.
+    """
+
+    def __init__(self, slow_division: bool = False) -> None:
+        self.slow_division = slow_division
         self.lines: list[str] = []
         self._names: dict[tuple[str, str], str] = {}
 
@@ -87,32 +94,35 @@ class Scope:
         """The digits of a position, outermost first."""
         found: list[str] = []
         rest = position
-        outer = prod(sizes)
+        below = prod(sizes)
         for n in reversed(sizes):
             if n < 2:
                 found.append(f"{kind}(0)" if kind != "int" else "0")
                 continue
-            outer //= n
-            if outer == 1:
+            if below == n:
                 found.append(rest)
             else:
-                digit = self.remainder(kind, rest, n)
+                digit = self.remainder(kind, rest, n, below)
                 found.append(digit)
-                rest = self.quotient(kind, rest, n)
+                rest = self.quotient(kind, rest, n, below)
+            below //= n
         found.reverse()
         return found
 
-    def quotient(self, kind: str, a: str, n: int) -> str:
-        """`a / n` of what is not negative."""
+    def quotient(self, kind: str, a: str, n: int, below: int = 0) -> str:
+        """`a / n` of what is not negative, and less than `below` if that is given."""
         if n & (n - 1) == 0:
             return self.let(kind, f"{a} >> {n.bit_length() - 1}")
+        if self.slow_division and 0 < below <= EXACT:
+            floats = "float" if kind == "int" else "vec4"
+            return self.let(kind, f"{kind}(({floats}({a}) + 0.5) * {1 / n})")
         return self.let(kind, f"{a} / {n}")
 
-    def remainder(self, kind: str, a: str, n: int) -> str:
-        """`a % n` of what is not negative."""
+    def remainder(self, kind: str, a: str, n: int, below: int = 0) -> str:
+        """`a % n` of what is not negative, and less than `below` if that is given."""
         if n & (n - 1) == 0:
             return self.let(kind, f"{a} & {n - 1}")
-        return self.let(kind, f"{a} - {self.quotient(kind, a, n)} * {n}")
+        return self.let(kind, f"{a} - {self.quotient(kind, a, n, below)} * {n}")
 
     def _walk(
         self, kind: str, position: str, sizes: tuple[int, ...], steps: tuple[int, ...], start: str

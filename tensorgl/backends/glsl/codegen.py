@@ -48,9 +48,13 @@ class Program(NamedTuple):
 
 
 class Bindings:
-    """What one kernel reads: each realised value once, each number once."""
+    """What one kernel reads: each realised value once, each number once.
 
-    def __init__(self) -> None:
+    `software`: whether a software rasteriser will run it.
+    """
+
+    def __init__(self, software: bool) -> None:
+        self.software = software
         self.values: dict[Value, int] = {}
         self.numbers: dict[Any, int] = {}
 
@@ -71,7 +75,7 @@ class Emitter(Scope):
     """
 
     def __init__(self, bindings: Bindings, realised: Any, given: dict[Value, str]) -> None:
-        super().__init__()
+        super().__init__(bindings.software)
         self._bindings = bindings
         self._realised = realised
         self._given = given
@@ -249,7 +253,7 @@ def _narrowed(text: str, name: str) -> str:
 
 def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     """The text of a kernel. `realised` holds the values that lie in memory when it runs."""
-    bindings = Bindings()
+    bindings = Bindings(limits.software)
     parts: list[str] = []
     text = ""
     custom = kernel.template is not None and kernel.template.endswith(".compute")

@@ -6,7 +6,8 @@ from the outputs, each value learns which kernels read it:
 * an anchor (matmul, a reduction, …) is always a kernel of its own; where only one elementwise chain of
   its size reads it, the chain's end is stored instead: its epilogue;
 * a map that one kernel reads is inlined there, if the kernel has room and reads its elements once;
-* a map that several kernels read is inlined in each if it is cheap, else realised.
+* a map that several kernels read is inlined in each if it is cheap, else realised; so is the end of a chain
+  of maps that alone read an anchor, which has to be stored anyway.
 
 Then kernels of one level (none reads another) that store maps of one size are merged.
 Without fusion (`TENSORGL_EAGER=1`) every value is realised.
@@ -179,6 +180,8 @@ class _Cut:
         few, most = PLACES
         if len(readers) > 1 or often or self.places[value] > few:
             inline = inline and self.costs[value] <= CHEAP and self.places[value] <= most
+        if len(readers) > 1:
+            inline = inline and not self._ends_chain(value)
         if value in self.strict:
             inline = inline and self.costs[value] <= LIGHT and _straight(value)
         needs = self.inputs[value]
@@ -197,6 +200,19 @@ class _Cut:
             self.room[root] = self.room.get(root, ROOM) - 1
             self.reads[root].discard(value)
             self.reads[root] |= needs
+
+    def _ends_chain(self, value: Value) -> bool:
+        """Whether a chain of maps leads from an anchor to a value, and nobody else sees what is between."""
+        while True:
+            found = [x for x in value.operands if isinstance(x, Operand) and x.value.leaf is None]
+            if len(found) != 1 or value.op in MOVING or value.op in READS:
+                return False
+            below, users = found[0].value, found[0].value.users
+            if below.visible or below.size != value.size or not found[0].whole or set(users) != {value}:
+                return False
+            if below.op in ANCHORS:
+                return True
+            value = below
 
     def built(self) -> list[Kernel]:
         """A kernel for each root, operands' kernels first; lowerings may add some before theirs."""

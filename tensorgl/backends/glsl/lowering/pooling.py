@@ -32,6 +32,8 @@ from tensorgl.backends.glsl.lowering.windows import (
 
 UNROLLED = 16
 """Elements of a window that are written out one by one; more are loops."""
+LEAST = "ivec4(int(0x80000000u))"
+"""Less than every key of a float, and than no integer."""
 
 
 def _each(e: Emitter, counts: list[int], body: Callable[[tuple[Tap, ...]], None]) -> None:
@@ -107,19 +109,52 @@ def _masked(v: str, kind: str, mask: str) -> str:
     return f"intBitsToFloat(floatBitsToInt({v}) & {mask})" if kind == "vec4" else f"{v} & {mask}"
 
 
+def _keys(e: Emitter, value: Value, index: Index) -> list[tuple[str, str]]:
+    """Of each tap of a small window its number and what it has, as integers in the order of the floats.
+
+    Of several NaNs the last has the greatest; what lies in the padding is less than all.
+    """
+    found: list[tuple[str, str]] = []
+
+    def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
+        number = str(sum(k * s for k, s in zip(taps, strides, strict=True)))
+        key = f"pool_key({v}, {number})"
+        if mask:
+            key = f"({key} & {mask}) | ({LEAST} & ~({mask}))"
+        found.append((number, e.let("ivec4", key)))
+
+    strides = dense_strides(value.params[0])
+    _taps(e, value, index, note)
+    return found
+
+
+def _greatest(e: Emitter, keys: list[tuple[str, str]]) -> str:
+    """The greatest of the keys."""
+    best = keys[0][1]
+    for _, key in keys[1:]:
+        best = e.let("ivec4", f"max({best}, {key})")
+    return best
+
+
+def _by_keys(value: Value) -> bool:
+    """Whether a maximum is found by the keys of all taps, written out."""
+    small = prod(value.params[0]) <= UNROLLED
+    return small and value.operands[0].value.dtype.category == dtypes.FLOAT
+
+
 @map_op("pool_max")
 def pool_max(e: Emitter, value: Value, index: Index) -> str:
     """The greatest, or NaN if there is one."""
+    if _by_keys(value):
+        return f"pool_value({_greatest(e, _keys(e, value, index))})"
     kind = vec(value.dtype)
-    least = "int(0xff800000u)" if kind == "vec4" else "int(0x80000000u)"
-    best = e.variable(
-        kind, f"intBitsToFloat(ivec4({least}))" if kind == "vec4" else f"ivec4({least})"
-    )
+    least = "ivec4(int(0xff800000u))" if kind == "vec4" else LEAST
+    best = e.variable(kind, f"intBitsToFloat({least})" if kind == "vec4" else least)
 
     def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
         if mask:
             bits = f"floatBitsToInt({v})" if kind == "vec4" else v
-            v = f"({bits} & {mask}) | (ivec4({least}) & ~({mask}))"
+            v = f"({bits} & {mask}) | ({least} & ~({mask}))"
             v = f"intBitsToFloat({v})" if kind == "vec4" else v
         e.lines.append(f"{best} = op_maximum({best}, {v});")
 
@@ -129,18 +164,24 @@ def pool_max(e: Emitter, value: Value, index: Index) -> str:
 
 @map_op("pool_argmax")
 def pool_argmax(e: Emitter, value: Value, index: Index) -> str:
-    """The number of the first maximum, or of the last NaN, by integers in the order of the floats."""
+    """The number of the first maximum, or of the last NaN."""
+    if _by_keys(value):
+        keys = _keys(e, value, index)
+        best = _greatest(e, keys)
+        found = f"vec4({keys[-1][0]})"
+        for number, key in reversed(keys[:-1]):
+            found = e.let("vec4", f"mix({found}, vec4({number}), equal({key}, {best}))")
+        return f"ivec4({found})"
     number = e.variable("ivec4", "ivec4(-1)")  # until a tap is inside
-    best = e.variable("ivec4", "ivec4(int(0x80000000u))")
+    best = e.variable("ivec4", LEAST)
     strides = dense_strides(value.params[0])
     floats = vec(value.operands[0].value.dtype) == "vec4"
 
     def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
-        key = e.let("ivec4", f"pool_key({v})") if floats else v
-        wins = f"pool_wins{'_float' * floats}({key}, {best}, {number})"
-        wins = e.variable("ivec4", f"{wins} & {mask}" if mask else wins)
-        place = " + ".join(f"{k} * {s}" for k, s in zip(taps, strides, strict=True))
-        e.lines.append(f"{number} = ({number} & ~{wins}) | (({place}) & {wins});")
+        place = e.let("int", " + ".join(f"{k} * {s}" for k, s in zip(taps, strides, strict=True)))
+        key = e.let("ivec4", f"pool_key({v}, {place})") if floats else v
+        wins = e.variable("ivec4", f"pool_wins({key}, {best}, {number})" + f" & {mask}" * bool(mask))
+        e.lines.append(f"{number} = ({number} & ~{wins}) | ({place} & {wins});")
         e.lines.append(f"{best} = ({best} & ~{wins}) | ({key} & {wins});")
 
     _taps(e, value, index, note)

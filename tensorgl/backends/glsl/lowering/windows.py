@@ -55,7 +55,9 @@ class Dim(NamedTuple):
         x = e.let(kind, f"{x} + {self.low}") if self.low else x
         q, rest = x, f"{kind}(0)"
         if self.stride > 1:
-            q, rest = e.quotient(kind, x, self.stride), e.remainder(kind, x, self.stride)
+            below = self.size + self.low
+            q = e.quotient(kind, x, self.stride, below)
+            rest = e.remainder(kind, x, self.stride, below)
         near, far = span(back, self.covering)
         low = self.low // self.stride - far
         high = (self.size - 1 + self.low) // self.stride - near
