@@ -8,7 +8,7 @@ int place(int o, int c, int z, int y, int x, int q) {
     int row = c + X_ROW * (x + q * STRIDE) * C + FRONT, tap = (z * KY + y) * TX + x * (1 - X_ROW);
     int t = ((row & 3) + (column >> 2) % STEP * 4) * BLOCK + (tap * RUN + (row >> 2)) * ROW + (column >> 2) / STEP;
 #else
-    int t = x * X_STEP + c * C_STEP + (z * KY + y) * Y_STEP + (column >> 2);
+    int t = x * X_STEP + (c & 1) * ODD_STEP + (c >> 1) * C_STEP + (z * KY + y) * Y_STEP + (column >> 2);
 #endif
     return 4 * t + (column & 3);
 }

@@ -2,7 +2,8 @@
 
 // Floats as integers in their order; a NaN at tap k is above all, and above those at taps before.
 ivec4 pool_key(vec4 x, int k) {
-    ivec4 bits = floatBitsToInt(x), size = bits & 0x7fffffff, sign = bits >> 31, nan = (0x7f800000 - size) >> 31;
+    ivec4 bits = floatBitsToInt(x), size = bits & 0x7fffffff, sign = bits >> 31;
+    ivec4 nan = (0x7f800000 - size) >> 31;
     return (((size ^ sign) - sign) & ~nan) | ((0x7f800001 + k) & nan);
 }
 

@@ -208,7 +208,12 @@ class _Cut:
             if len(found) != 1 or value.op in MOVING or value.op in READS:
                 return False
             below, users = found[0].value, found[0].value.users
-            if below.visible or below.size != value.size or not found[0].whole or set(users) != {value}:
+            if (
+                below.visible
+                or below.size != value.size
+                or not found[0].whole
+                or set(users) != {value}
+            ):
                 return False
             if below.op in ANCHORS:
                 return True

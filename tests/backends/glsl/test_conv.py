@@ -16,8 +16,10 @@ from tensorgl import primitives as p
 from tensorgl.backends import backend_of, install
 from tensorgl.backends.glsl import GlslBackend
 from tensorgl.backends.glsl.device import Limits
+from tensorgl.backends.glsl.lowering import conv_window
 from tensorgl.backends.glsl.lowering.conv import choose, tile
 from tensorgl.backends.glsl.lowering.conv_shapes import Geometry, geometry
+from tensorgl.backends.glsl.lowering.conv_window import window
 from tensorgl.backends.glsl.memory import bucket
 from tensorgl.dispatch import call2
 from tensorgl.primitives.contraction import conv_size
@@ -158,6 +160,13 @@ FEW = [
     plane("14 8 9 9", "8 1 3 3", padding=1, groups=8),
 ]
 """For numbers of render targets that do not divide the batch."""
+WINDOWS = [
+    plane("13 16 14 14", "32 16 3 3", padding=1),
+    plane("1 8 9 7", "4 8 3 3", padding=1),
+    plane("4 4 5 6", "8 4 3 3"),
+    plane("3 4 4 4", "4 4 3 3", padding=3),
+    Shape((2, 4, 6, 7), (4, 4, 3, 3), (1, 1), ((2, -1), (0, 2)), (1, 1)),
+]
 CASES = [
     pytest.param(way, case, id=f"{way}-{k}")
     for way, group in WAYS.items()
@@ -171,8 +180,12 @@ def test_each_way(gl_target: str, way: str, case: Shape) -> None:
     check(case)
 
 
+@pytest.mark.parametrize("least", [0, conv_window.ENOUGH], ids=["windows", "rows"])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_texts_are_valid(dialect: str, tmp_path: Path) -> None:
+def test_texts_are_valid(
+    dialect: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conv_window, "ENOUGH", least)
     device = TextDevice(DIALECTS[dialect])
     before = install(GL, GlslBackend(device))
     try:
@@ -201,6 +214,21 @@ class TestPrimitives:
         monkeypatch.setattr(backend.device, "limits", limits)
         backend._plans.clear()  # those of more targets
         check(case)
+        backend._plans.clear()
+
+    @pytest.mark.parametrize("buffers", [4, 6, 8])
+    @pytest.mark.parametrize("case", WINDOWS, ids=str)
+    def test_windows(
+        self, case: Shape, buffers: int, gl_target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = use(gl_target)
+        limits = replace(backend.device.limits, draw_buffers=buffers, software=True)
+        monkeypatch.setattr(backend.device, "limits", limits)
+        monkeypatch.setattr(conv_window, "ENOUGH", 0)
+        assert (window(case.geometry, "conv", limits) is None) == (gl_target == "compute")
+        backend._plans.clear()
+        check(case)
+        check(case, tg.float16, 4e-3)
         backend._plans.clear()
 
     def test_half_precision(self) -> None:

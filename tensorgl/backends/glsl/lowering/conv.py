@@ -7,7 +7,8 @@ No kernel writes windows out. The ways to compute one, the first that fits (`cho
     rows       channels last: what a row of taps reads is a run of texels (conv.rows)
     plain      anything else, an element at a time (conv, conv_weight)
 
-All but plain read weights packed in the order in which they need them. A gradient in the
+What goes by rows may have a better kernel yet: conv.window for 3x3 on software rasterisers, and
+conv_weight.slide for the gradient in a weight of few taps. All but plain read weights packed in the order in which they need them. A gradient in the
 weight is made in two steps: sums over parts of the rows of the batch (conv_weight.rows and so on), and
 the sum of those in the weight's order (conv_weight.sum). What is told of a shape is in conv_shapes.
 """
@@ -36,6 +37,7 @@ from tensorgl.backends.glsl.lowering.conv_shapes import (
     planes_pack,
     planes_walk,
 )
+from tensorgl.backends.glsl.lowering.conv_window import Window, window
 from tensorgl.backends.glsl.memory import bucket
 
 __all__ = ["TUNED", "Tile", "choose", "tile"]
@@ -168,12 +170,17 @@ def conv(value: Value, context: Context) -> Value:
     if way == "plain":
         return value
     params = at, value.op
+    windows = _windows(*params, context.limits) if way == "rows" else None
     if way == "depthwise":
         last = w.permuted((*range(2, len(w.shape)), 1, 0))
         packed = context.step("conv_taps", [last], (), last.shape, value.dtype)
     else:
         pack = _pack(way, *params, context.limits)
         packed = context.step("conv_pack", [w], pack, (prod(pack.sizes),), value.dtype)
+    if windows is not None:
+        whole = (4 * windows.high * windows.grid,)
+        parts = context.step("conv_window", [x, packed.whole()], params, whole, dtypes.float32)
+        return context.step("conv_collect", [parts.whole()], params, value.shape, value.dtype)
     return context.step(f"conv_{way}", [x, packed.whole()], params, value.shape, value.dtype)
 
 
@@ -259,6 +266,31 @@ def rows(value: Value, context: Context) -> Kernel:
     return Kernel([value], [value], "conv.rows", defines, inputs, grid, how.high, order=order)
 
 
+def _windows(at: Geometry, kind: str, limits: Limits) -> Window | None:
+    """The windows for a convolution, their targets whole rows, if that is the way to compute it."""
+    found = window(at, kind, limits)
+    if found is None:
+        return None
+    block = _block(found.high, found.grid, limits)
+    return found._replace(walk=found.walk | {"BLOCK": block}, grid=block)
+
+
+@anchor("conv_window", "conv_collect")
+def windowed(value: Value, context: Context) -> Kernel:
+    """A convolution in windows as conv.window leaves it, or that put together, channels last."""
+    at, kind = value.params
+    made = _windows(at, kind, context.limits)
+    assert made is not None
+    if value.op == "conv_collect":
+        inputs, order = {"part": value.operands[0]}, _last(len(value.shape))
+        return Kernel(
+            [value], [value], "conv.collect", made.walk, inputs, value.texels, order=order
+        )
+    x, w = value.operands
+    inputs = {"x": _arranged(x, _last(len(x.shape)), context), "w": w}
+    return Kernel([value], [value], "conv.window", made.walk, inputs, made.grid, made.high)
+
+
 @anchor("conv_planes")
 def planes(value: Value, context: Context) -> Kernel:
     """A convolution of few channels, in planes."""
@@ -286,13 +318,12 @@ def _walk(at: Geometry, adjoint: bool = False) -> Defines:
 
 def _last_of(value: Value, k: int) -> tuple[int, ...] | None:
     """Images channels last, and weights as they are packed."""
-    return None if k else _last(len(value.shape))
+    return None if k else _last(len(value.operands[0].shape))
 
 
-WANTED["conv_rows"] = WANTED["conv_depthwise"] = _last_of
-WANTED["conv_weight_rows"] = WANTED["conv_weight_depthwise"] = lambda value, k: _last(
-    len(value.operands[k].shape)
-)
+WANTED["conv_rows"] = WANTED["conv_window"] = WANTED["conv_depthwise"] = _last_of
+for _way in ("slide", "rows", "depthwise"):
+    WANTED[f"conv_weight_{_way}"] = lambda value, k: _last(len(value.operands[k].shape))
 WANTED["conv_weight_planes"] = lambda value, k: None if k else _planar(len(value.operands[k].shape))
 
 
@@ -343,6 +374,8 @@ def conv_weight(value: Value, context: Context) -> Value:
     way = choose(at, "conv_weight", context.limits)
     if way == "plain":
         return value
+    if way == "rows" and _slides(at, context.limits):
+        way = "slide"
     made = _PARTS[way](at, context.limits)
     params = way, at
     dtype = dtypes.float32 if value.dtype.category == dtypes.FLOAT else value.dtype
@@ -388,8 +421,8 @@ def _planes_parts(at: Geometry, limits: Limits) -> Parts:
     block = _block(at.taps[2], splits * plane * at.channels, limits)
     channel = at.images * prod(at.positions) // 4
     walk = _planes_walk(at) | {"O": at.outputs, "FOURS": fours, "CHANNEL": channel}
-    places: Defines = {"FOLD": 0, "X_STEP": block, "Y_STEP": fours, "C_STEP": plane}
-    places |= {"SPLITS": splits, "SPLIT": 4 * plane * at.channels}
+    places: Defines = {"FOLD": 0, "X_STEP": block, "Y_STEP": fours, "C_STEP": 2 * plane}
+    places |= {"ODD_STEP": plane, "SPLITS": splits, "SPLIT": 4 * plane * at.channels}
     return Parts(walk | {"ROWS": each, "BLOCK": block}, places, at.taps[2], block)
 
 
@@ -398,14 +431,40 @@ def _depthwise_parts(at: Geometry, limits: Limits) -> Parts:
     grid = texels * prod(at.taps)
     each, splits = _splits(at, grid, limits)
     places: Defines = {"FOLD": 0, "X_STEP": texels, "Y_STEP": texels * at.taps[2], "C_STEP": 0}
-    places |= {"SPLITS": splits, "SPLIT": 4 * grid}
+    places |= {"ODD_STEP": 0, "SPLITS": splits, "SPLIT": 4 * grid}
     return Parts(_walk(at) | {"CT": texels, "ROWS": each}, places, 1, splits * grid)
 
 
-_PARTS = {"rows": _rows_parts, "planes": _planes_parts, "depthwise": _depthwise_parts}
+def _slides(at: Geometry, limits: Limits) -> bool:
+    """Whether conv_weight.slide computes the gradient in a weight, with fewer fetches than by rows."""
+    whole = at.groups == 1 and at.channels % 4 == 0 and at.outputs % 4 == 0
+    straight = at.stride[2] == 1 and at.dilation[2] == 1 and at.before[2] < at.taps[2]
+    return whole and straight and 2 <= at.taps[2] <= 4 and 2 * at.taps[2] <= limits.draw_buffers
 
 
-@anchor("conv_weight_rows", "conv_weight_planes", "conv_weight_depthwise")
+def _slide_parts(at: Geometry, limits: Limits) -> Parts:
+    texels, pairs, high = at.outputs // 4, at.channels // 2, 2 * at.taps[2]
+    grid = texels * pairs * at.taps[0] * at.taps[1]
+    each, splits = _splits(at, grid, limits)
+    block = _block(high, splits * grid, limits)
+    places: Defines = {"FOLD": 0, "X_STEP": 2 * block, "Y_STEP": pairs * texels, "C_STEP": texels}
+    places |= {"ODD_STEP": block, "SPLITS": splits, "SPLIT": 4 * grid}
+    # the positions whose last tap is not in the padding
+    full = max(0, min(at.positions[2], at.size[2] + at.before[2] - at.taps[2] + 1))
+    walk = _walk(at) | {"CT": at.channels // 4, "OT": texels, "FULL": full}
+    walk |= {"ROWS": each, "BLOCK": block}
+    return Parts(walk, places, high, block)
+
+
+_PARTS = {
+    "slide": _slide_parts,
+    "rows": _rows_parts,
+    "planes": _planes_parts,
+    "depthwise": _depthwise_parts,
+}
+
+
+@anchor("conv_weight_slide", "conv_weight_rows", "conv_weight_planes", "conv_weight_depthwise")
 def parts(value: Value, context: Context) -> Kernel:
     """Sums over parts of the rows of the batch."""
     g, x = value.operands

@@ -180,7 +180,9 @@ def pool_argmax(e: Emitter, value: Value, index: Index) -> str:
     def note(taps: tuple[Tap, ...], v: str, mask: str) -> None:
         place = e.let("int", " + ".join(f"{k} * {s}" for k, s in zip(taps, strides, strict=True)))
         key = e.let("ivec4", f"pool_key({v}, {place})") if floats else v
-        wins = e.variable("ivec4", f"pool_wins({key}, {best}, {number})" + f" & {mask}" * bool(mask))
+        wins = e.variable(
+            "ivec4", f"pool_wins({key}, {best}, {number})" + f" & {mask}" * bool(mask)
+        )
         e.lines.append(f"{number} = ({number} & ~{wins}) | ({place} & {wins});")
         e.lines.append(f"{best} = ({best} & ~{wins}) | ({key} & {wins});")
 
