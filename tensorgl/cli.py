@@ -1,4 +1,4 @@
-"""The `tensorgl` command: what this machine offers, and running scripts."""
+"""The `tensorgl` command: what this machine offers, running scripts, and benchmarks."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="show version, devices, limits, and what is missing")
     serve = commands.add_parser("serve", help="open the playground to the browsers of this machine")
     serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
+    commands.add_parser("bench", help="measure speed: tensorgl bench --help", add_help=False)
     run = commands.add_parser("run", help="run a script as `python SCRIPT ARGS` would")
     run.add_argument(
         "--as-torch", action="store_true", help="let the script's `import torch` give tensorgl"
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["bench"]:  # all that follows is its own
+        return import_module("tensorgl.bench.__main__").main(argv[1:], "tensorgl bench")
     parser = _parser()
     options = parser.parse_args(argv)
     if options.command == "info":

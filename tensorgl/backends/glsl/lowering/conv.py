@@ -8,9 +8,10 @@ No kernel writes windows out. The ways to compute one, the first that fits (`cho
     plain      anything else, an element at a time (conv, conv_weight)
 
 What goes by rows may have a better kernel yet: conv.window for 3x3 on software rasterisers, and
-conv_weight.slide for the gradient in a weight of few taps. All but plain read weights packed in the order in which they need them. A gradient in the
-weight is made in two steps: sums over parts of the rows of the batch (conv_weight.rows and so on), and
-the sum of those in the weight's order (conv_weight.sum). What is told of a shape is in conv_shapes.
+conv_weight.slide for the gradient in a weight of few taps. All but plain read weights packed in the
+order in which they need them. A gradient in the weight is made in two steps: sums over parts of the rows
+of the batch (conv_weight.rows and so on), and the sum of those in the weight's order (conv_weight.sum).
+What is told of a shape is in conv_shapes.
 """
 
 from __future__ import annotations
