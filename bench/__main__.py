@@ -1,102 +1,188 @@
-"""Speed, measured: `python -m bench run`, `compare` and `overhead`.
+"""Speed, measured: `python -m bench run`, `compare`, `report` and `overhead`; also `tensorgl bench`.
 
-`run [CASE…]` times tensorgl; `compare --peer torch` times a peer beside it; both on the CPU or with
-`--device gl`. `overhead` times what Python costs on device "gl", without the GPU's work.
+`run [CASE…]` times tensorgl; `compare --peer torch` times peers beside it: on the CPU, with `--device gl`
+on the GPU, with `--browser` in a browser's tab. What a side computes is compared with numpy's result
+before it is timed. `report` makes a page of what `--save` kept. `overhead` times what Python costs on
+device gl, without the GPU's work.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from contextlib import closing
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
 
 from .cases import CASES
-from .report import report, save
-from .sides import PEERS, SIDES, main_side
-from .worker import serve
+from .measure import measure
+from .records import append, folder, records, write_json
+from .sides import BROWSERS, PEERS, main_side
+from .table import Progress, Table
+from .worker import Stage
+
+__all__ = ["main"]
 
 TARGETS = ("compute", "fragment")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("run", "time tensorgl"), ("compare", "time tensorgl beside peers")):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-        command.add_argument("--device", default="cpu", choices=["cpu", "gl"])
+        command = commands.add_parser(
+            name, help=text, epilog=f"cases: {', '.join(CASES)}", allow_abbrev=False
+        )
+        command.add_argument(
+            "cases", nargs="*", metavar="CASE", help="a name, or a pattern: conv-*"
+        )
+        command.add_argument("--device", choices=["cpu", "gl"], help="default: cpu")
         command.add_argument("--target", choices=TARGETS, help="of device gl")
+        command.add_argument("--browser", choices=BROWSERS, help="in a tab; what draws there")
         command.add_argument("--budget", type=float, default=3.0, help="seconds a case (default 3)")
-        command.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
+        command.add_argument("--save", metavar="NAME", help="add to bench/results/NAME.jsonl")
         if name == "compare":
+            what = "; ".join(f"{peer}: {text}" for peer, text in PEERS.items())
             command.add_argument(
                 "--peer",
                 action="append",
                 choices=PEERS,
-                help="torch on the CPU (default), numpy: tensorgl on the CPU, unfused: device gl "
-                "without fusion; may be given again",
+                help=f"{what}. May be given again; default: torch, with --browser tfjs",
             )
+    report = commands.add_parser("report", help="make a page of results, without network access")
+    report.add_argument("files", nargs="*", type=Path, help="default: bench/results/*.jsonl")
+    report.add_argument("--out", type=Path, default=Path("bench.html"), help="default: bench.html")
+    report.add_argument(
+        "--readme",
+        type=Path,
+        nargs="?",
+        const=Path("README.md"),
+        help="write the table of this file instead (default: README.md)",
+    )
     overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
     overhead.add_argument("--target", choices=TARGETS)
     overhead.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
-    worker = commands.add_parser("worker", help="what the others start for each side and case")
-    worker.add_argument("side", choices=list(SIDES))
-    worker.add_argument("case", choices=list(CASES))
     return parser
 
 
-def _chosen(device: str) -> list[str]:
-    """The cases that say something on a device."""
-    able: set[str | None] = {None}
-    if device == "gl":
-        from tensorgl.backends.opengl.probe import describe
+def _cases(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
+    """The cases that are asked for, or else those that say something on the device."""
+    if not options.cases:
+        able: set[str | None] = {None}
+        if options.browser:
+            able |= {"gl"}
+        elif options.device == "gl":
+            from tensorgl.backends.opengl.probe import describe
 
-        able |= {"gl"} if describe().software else {"gl", "gpu"}
-    return [name for name, case in CASES.items() if case.needs in able]
+            able |= {"gl"} if describe().software else {"gl", "gpu"}
+        return [name for name, case in CASES.items() if case.needs in able]
+    names: dict[str, None] = {}
+    for pattern in options.cases:
+        found = [name for name in CASES if fnmatchcase(name, pattern)]
+        if not found:
+            parser.error(f"unknown case {pattern!r}; choose from {', '.join(CASES)}")
+        names |= dict.fromkeys(found)
+    return list(names)
 
 
-def _sides(parser: argparse.ArgumentParser, options: Any) -> list[str]:
+def _sides(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
     """Ours, then the peers."""
     if options.target and options.device != "gl":
         parser.error("--target is for --device gl")
-    sides = [main_side(options.device, options.target)]
-    peers = (options.peer or ["torch"]) if options.command == "compare" else []
+    if options.browser and options.device:
+        parser.error("--device is not for --browser, where it is WebGL2")
+    if options.browser and not find_spec("aiohttp"):
+        parser.error("--browser needs other packages; run: pip install 'tensorgl[bench]'")
+    ours = main_side(options.device or "cpu", options.target, options.browser)
+    peers: Sequence[str] = ()
+    if options.command == "compare":
+        peers = options.peer or ["tfjs" if options.browser else "torch"]
+    sides = [ours]
     for peer in dict.fromkeys(peers):
-        if peer != "torch" and options.device != "gl":
-            parser.error(f"--peer {peer} is for --device gl")
-        if peer == "torch":
-            try:
-                importlib.import_module(peer)
-            except ImportError:
-                parser.error(f"{peer} is not installed here; run: pip install {peer}")
-        sides.append(f"{sides[0]}-unfused" if peer == "unfused" else peer)
+        if peer in ("tfjs", "jax-js", "pyodide-numpy") and not options.browser:
+            parser.error(f"--peer {peer} is for --browser")
+        if peer == "unfused" and options.device != "gl":
+            parser.error("--peer unfused is for --device gl")
+        if peer == "numpy" and ours == "tensorgl":
+            parser.error("--peer numpy is for --device gl or --browser; device cpu is numpy")
+        if peer == "torch" and not find_spec("torch"):
+            parser.error("torch is not installed here; run: pip install torch")
+        sides.append(f"{ours}-unfused" if peer == "unfused" else peer)
     return sides
 
 
-def main() -> int:
-    """Run the command line; returns the exit code."""
-    parser = _parser()
-    options = parser.parse_args()
-    if options.command == "worker":
-        serve(options.side, options.case)
-        return 0
-    if options.command == "overhead":
-        if options.target:
-            os.environ["TENSORGL_GL_TARGET"] = options.target
-        from .overhead import measured
+def _run(names: Sequence[str], sides: Sequence[str], options: argparse.Namespace) -> int:
+    """Measure, print, and save each case as soon as it is done."""
+    table, progress, path, faults = Table(names, sides), Progress(len(names)), None, 0
+    with closing(progress), closing(Stage(sides, options.browser)) as stage:
+        progress.print(table.head())
+        for name in names:
+            outcomes = measure(
+                CASES[name],
+                sides,
+                stage,
+                options.budget,
+                lambda s, n=name: progress.show(f"{n}: {s}"),
+            )
+            said = [outcome.fault for outcome in outcomes.values() if outcome.fault]
+            faults += bool(said)
+            for fault in said:
+                if "\n" in fault:  # a traceback, of which the table shows the last line
+                    print(fault, file=sys.stderr)
+            for line in table.lines(CASES[name], outcomes):
+                progress.print(line)
+            if options.save:
+                path = append(options.save, records(CASES[name], outcomes))
+            progress.step()
+    for line in table.foot():
+        print(line)
+    if path:
+        print(f"added to {path}")
+    if faults:
+        print(f"{faults} of {len(names)} cases failed or were wrong", file=sys.stderr)
+    return 1 if faults else 0
 
-        record: dict[str, object] = measured()
-    else:
-        unknown = [c for c in options.cases if c not in CASES]
-        if unknown:
-            parser.error(f"unknown case {unknown[0]!r}; choose from {', '.join(CASES)}")
-        sides = _sides(parser, options)
-        record = report(options.cases or _chosen(options.device), sides, options.budget)
-    if options.save:
-        save(options.save, record)
+
+def _report(options: argparse.Namespace) -> int:
+    from . import html
+
+    files = options.files or sorted(folder().glob("*.jsonl"))
+    try:
+        if options.readme:
+            html.update_readme(options.readme, files)
+        else:
+            html.write(files, options.out)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"written: {options.readme or options.out}")
     return 0
+
+
+def _overhead(options: argparse.Namespace) -> int:
+    if options.target:
+        os.environ["TENSORGL_GL_TARGET"] = options.target
+    from .overhead import measured
+
+    record = measured()
+    if options.save:
+        print(f"written: {write_json(options.save, record)}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> int:
+    """Run the command line; returns the exit code: 1 if a case failed or was wrong."""
+    parser = _parser(prog)
+    options = parser.parse_args(argv)
+    if options.command == "report":
+        return _report(options)
+    if options.command == "overhead":
+        return _overhead(options)
+    sides = _sides(parser, options)
+    return _run(_cases(parser, options), sides, options)
 
 
 if __name__ == "__main__":

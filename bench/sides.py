@@ -1,10 +1,10 @@
-"""What is timed beside what: a library on a device, in a process of its own."""
+"""What is timed beside what: a library on a device, in a process of its own or in a browser's tab."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["PEERS", "SIDES", "Side", "main_side"]
+__all__ = ["BROWSERS", "COLD", "PEERS", "SIDES", "Side", "main_side"]
 
 
 @dataclass(frozen=True)
@@ -12,14 +12,16 @@ class Side:
     """One column of the table.
 
     Attributes:
-        library: tensorgl or torch.
+        library: tensorgl, torch, tfjs or jax-js.
         device: where new tensors are made.
         settings: environment variables of its process.
+        where: "process" or "tab".
     """
 
     library: str = "tensorgl"
     device: str = "cpu"
     settings: dict[str, str] = field(default_factory=dict)
+    where: str = "process"
 
 
 _UNFUSED = {"TENSORGL_EAGER": "1"}
@@ -32,11 +34,34 @@ for _target in ("", "compute", "fragment"):
     SIDES[_name] = Side(device="gl", settings=_chosen)
     SIDES[f"{_name}-unfused"] = Side(device="gl", settings=_chosen | _UNFUSED)
 
-PEERS = ("torch", "numpy", "unfused")
+SIDES |= {
+    "webgl": Side(device="gl", where="tab"),
+    "pyodide-numpy": Side(where="tab"),
+    "tfjs": Side("tfjs", "webgl", where="tab"),
+    "jax-js": Side("jax-js", "webgl", where="tab"),
+}
+
+PEERS = {
+    "torch": "PyTorch on the CPU",
+    "numpy": "tensorgl on the CPU",
+    "unfused": "device gl without fusion",
+    "tfjs": "TensorFlow.js on WebGL",
+    "jax-js": "jax-js on WebGL",
+    "pyodide-numpy": "tensorgl on the CPU in the same tab",
+}
+"""What the command line may put beside tensorgl, and what it is."""
+
+BROWSERS = ("swiftshader", "llvmpipe", "gpu")
+"""What draws in the browser."""
+
+COLD = {"MESA_SHADER_CACHE_DISABLE": "true", "__GL_SHADER_DISK_CACHE": "0"}
+"""Environment variables that keep a driver from finding compiled shaders on the disk."""
 
 
-def main_side(device: str, target: str | None) -> str:
+def main_side(device: str, target: str | None, browser: str | None = None) -> str:
     """The name of tensorgl's side on a device; without a target the context decides."""
+    if browser:
+        return "webgl"
     if device == "cpu":
         return "tensorgl"
     return f"gl-{target}" if target else "gl"

@@ -5,24 +5,25 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 __all__ = ["PeakMemory", "Timing", "interleaved", "sampler"]
 
 
 WARM = 0.01  # seconds of calls before a sample
-SAMPLE = 0.02  # seconds that a sample lasts at least
+SAMPLE = 0.02  # seconds that a sample of the fastest lasts at least
+LONGEST = 0.2  # seconds that a sample of more than one call lasts at most
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call, over several repetitions."""
+    """Seconds a call, over several samples."""
 
     median: float
     fastest: float
-    spread: float  # the distance between the quartiles, over the median
-    repetitions: int
+    iqr: float  # the distance between the quartiles
+    samples: int
 
 
 def sampler(
@@ -35,6 +36,7 @@ def sampler(
     """
     for _ in range(3):
         function()
+    finish()
     gc.collect()
 
     def sample(n: int) -> float:
@@ -52,35 +54,42 @@ def sampler(
 
 
 def interleaved(
-    samplers: dict[str, Callable[[int], float]],
+    samplers: Mapping[str, Callable[[int], float]],
     budget: float = 3.0,
     least: int = 7,
     pause: float = 0.0,
+    calls: int | None = None,
 ) -> dict[str, Timing]:
     """Take samples in turns, so that drifts of the machine hit all alike.
+
+    A sample of each has as many calls as make one of the fastest last for `SAMPLE` seconds, so that
+    what a sample costs at its end weighs the same in all; fewer only where it would last for more
+    than `LONGEST`.
 
     Args:
         samplers: by name; see `sampler`.
         budget: seconds for all of them together.
-        least: samples that are taken whatever they take.
+        least: samples that are taken whatever they take, at least 2.
         pause: seconds before each sample, for the threads of the one before to fall asleep.
+        calls: of each sample; None: as many as are needed.
     """
-    calls = {}
-    for name, sample in samplers.items():
-        once = max(sample(1), 1e-7)
-        calls[name] = max(1, int(SAMPLE / once))
+    counts = dict.fromkeys(samplers, calls or 1)
+    if calls is None:
+        once = {name: max(sample(1), 1e-7) for name, sample in samplers.items()}
+        most = SAMPLE / min(once.values())
+        counts = {name: max(1, int(min(most, LONGEST / s))) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in samplers}
     end = time.perf_counter() + budget
     while time.perf_counter() < end or len(next(iter(samples.values()))) < least:
         for name, sample in samplers.items():
             time.sleep(pause)
-            samples[name].append(sample(calls[name]))
+            samples[name].append(sample(counts[name]))
     return {name: _summary(values) for name, values in samples.items()}
 
 
 def _summary(values: list[float]) -> Timing:
     low, median, high = statistics.quantiles(values, n=4)
-    return Timing(median, min(values), (high - low) / median, len(values))
+    return Timing(median, min(values), high - low, len(values))
 
 
 class PeakMemory:

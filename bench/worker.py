@@ -1,4 +1,4 @@
-"""A case of one side in a process of its own.
+"""A case of one side, asked from outside: in a process of its own, or in a browser's tab.
 
 Two libraries in one process would share its cores with each other's waiting threads, and each would
 look many times slower than it is.
@@ -6,119 +6,201 @@ look many times slower than it is.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+from unittest.mock import patch
+
+import numpy as np
 
 from .cases import CASES
-from .sides import SIDES
-from .timing import PeakMemory, sampler
+from .cases.case import Array
+from .sides import COLD, SIDES
 
-__all__ = ["Worker", "serve", "started"]
+__all__ = ["ProcessWorker", "Stage", "Worker"]
 
 
-class Worker:
-    """The parent's end: call it with a number of calls, and it gives the seconds a call took.
+class Worker(Protocol):
+    """A case of one side, warm.
 
     Attributes:
-        about: what the worker says of its device and of one call.
+        about: what the worker says of its device and of one call; see `Local`.
     """
 
-    def __init__(self, package: str, side: str, case: str) -> None:
-        command = [sys.executable, "-m", package, "worker", side, case]
+    about: dict[str, Any]
+
+    def __call__(self, n: int, /) -> float:
+        """Time n calls; the seconds that one took."""
+        ...
+
+    def check(self) -> list[Array]:
+        """What one call computes; see `Workload.check`."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class ProcessWorker:
+    """A worker in a process of its own.
+
+    Attributes:
+        about: see `Local`.
+        start_s: seconds from the start of the process until its first call was done.
+
+    Raises:
+        RuntimeError: the process ended; it has said why on its standard error.
+    """
+
+    def __init__(self, side: str, case: str) -> None:
+        command = [sys.executable, "-m", f"{__package__}.local", side, case]
+        settings = SIDES[side].settings | (COLD if CASES[case].group == "start" else {})
+        begin = time.perf_counter()
         self._process: Any = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env=os.environ | SIDES[side].settings,
+            env=os.environ | settings,
         )
-        self.about: dict[str, Any] = json.loads(self._read())  # it is warm
+        self.about: dict[str, Any] = self._answer()
+        self.start_s = time.perf_counter() - begin
 
     def __call__(self, n: int) -> float:
         """Time n calls; the seconds that one took."""
-        return float(self._ask(str(n)))
+        return float(self._ask(do="time", n=n))
 
-    def peak_memory(self) -> int:
-        """Bytes that building and running the case has added to the worker's memory at most."""
-        return int(self._ask("memory"))
+    def check(self) -> list[Array]:
+        """What one call computes."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "results.npz"
+            self._ask(do="check", file=str(file))
+            with np.load(file) as found:
+                return [found[key] for key in found.files]
+
+    def peak_memory(self) -> int | None:
+        """Bytes that building and running the case has added to its memory at most; None: unknown."""
+        return self._ask(do="memory")
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
-        self._process.wait(10)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
-    def _ask(self, question: str) -> str:
-        self._process.stdin.write(question + "\n")
-        return self._read()
+    def _ask(self, **question: Any) -> Any:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        return self._answer()
 
-    def _read(self) -> str:
+    def _answer(self) -> Any:
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"worker {self._process.args} ended with {self._process.wait()}")
-        return line
+            code = self._process.wait()
+            raise RuntimeError(f"{' '.join(self._process.args[2:])} ended with {code}")
+        return json.loads(line)
 
 
-def serve(side: str, case: str) -> None:
-    """The worker's end: answers each line of its input."""
-    lib = importlib.import_module(SIDES[side].library)
-    device = SIDES[side].device
-    lib.ones(8, 8).mm(lib.ones(8, 8))  # loads what is loaded when it is first used
-    lib.set_default_device(device)
-    peak = PeakMemory() if sys.platform == "linux" else None
-    function, finish, about = started(CASES[case].build(lib), device)
-    sample = sampler(function, finish)
-    print(json.dumps(about()), flush=True)
-    for question in sys.stdin:
-        asked = question.strip()
-        print(peak() if asked == "memory" and peak else sample(int(asked)), flush=True)
+Start = Callable[[], tuple[Worker, float, Callable[[], None]]]
 
 
-Started = tuple[Callable[[], object], Callable[[], object], Callable[[], dict[str, Any]]]
+class ColdWorker:
+    """A case of the start: every sample takes a new process or a new tab.
 
-
-def started(run: Callable[[], object], device: str) -> Started:
-    """A case as it is timed on a device, which it is run on once.
-
-    Returns:
-        A function that starts the work of one call, one that waits for all that was started, and one
-        that describes a call and the device.
+    Attributes:
+        about: see `Local`.
     """
-    if device != "gl":
-        return run, lambda: None, dict
-    from tensorgl.avals import device as device_of
-    from tensorgl.backends import backend_of
 
-    backend: Any = backend_of(device_of(device))
+    def __init__(self, start: Start) -> None:
+        """Take what starts a worker: it gives that, the seconds it took, and what ends all of it."""
+        self._start = start
+        self._worker, _, self.close = start()
+        self.about = self._worker.about
 
-    def start() -> object:
-        result = run()  # must be alive at the flush, which computes what Python still sees
-        backend.flush()
-        return result
+    def __call__(self, n: int) -> float:
+        """The seconds of one start, whatever n is."""
+        _, seconds, close = self._start()
+        close()
+        return seconds
 
-    begin = time.perf_counter()
-    start()
-    backend.synchronize()
-    first = time.perf_counter() - begin
+    def check(self) -> list[Array]:
+        """What one call computes."""
+        return self._worker.check()
 
-    def about() -> dict[str, Any]:
-        before = backend.counters()
-        start()
-        after = backend.counters()
-        limits = backend.device.limits
-        return {
-            "launches": after["launches"] - before["launches"],
-            "bytes_peak": after["bytes_peak"],
-            "first_s": first,
-            "renderer": limits.renderer,
-            "target": limits.target,
-            "software": limits.software,
-        }
 
-    return start, backend.synchronize, about
+class Stage:
+    """Opens workers; those in a tab share one, which is opened when the first of them needs it."""
+
+    def __init__(self, sides: Collection[str], browser: str | None = None) -> None:
+        """Take the names of all sides that will be asked for, and of `BROWSERS`."""
+        self._in_tab = [side for side in sides if SIDES[side].where == "tab"]
+        self._browser = browser
+        self._tab: Any = None
+
+    def worker(self, side: str, case: str) -> Worker | None:
+        """A case of a side, warm; None where the side cannot do such a thing.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        cold = CASES[case].group == "start"
+        if SIDES[side].where == "process":
+            return ColdWorker(lambda: _cold(side, case)) if cold else ProcessWorker(side, case)
+        from .browser import UnsupportedError
+
+        try:
+            if cold:
+                return ColdWorker(lambda: self._cold_tab(side, case))
+            if self._tab is None:
+                self._tab = self._new_tab(self._in_tab)
+            worker = self._tab.worker(side, case)
+        except UnsupportedError:
+            return None
+        _tell(worker, self._tab)
+        return worker
+
+    def close(self) -> None:
+        """Close the tab; a worker that needs one opens another."""
+        if self._tab is not None:
+            self._tab.close()
+            self._tab = None
+
+    def _new_tab(self, sides: Collection[str]) -> Any:
+        from .browser import ANGLE, Tab
+
+        return Tab(ANGLE[self._browser or "gpu"], sides)
+
+    def _cold_tab(self, side: str, case: str) -> tuple[Worker, float, Callable[[], None]]:
+        with patch.dict(os.environ, COLD):  # the browser inherits them
+            tab = self._new_tab([side])
+        try:
+            worker = tab.worker(side, case)
+        except BaseException:
+            tab.close()
+            raise
+        _tell(worker, tab)
+        seconds = worker.about["first_s"]
+        if CASES[case].op == "start_up":
+            seconds += sum(tab.about["load_s"].values())
+        return worker, seconds, tab.close
+
+
+def _cold(side: str, case: str) -> tuple[Worker, float, Callable[[], None]]:
+    """A new process."""
+    worker = ProcessWorker(side, case)
+    seconds = worker.start_s if CASES[case].op == "start_up" else worker.about["first_s"]
+    return worker, seconds, worker.close
+
+
+def _tell(worker: Worker, tab: Any) -> None:
+    """Let a worker of a tab say what the tab knows."""
+    worker.about |= {"browser": tab.about["browser"], "versions": tab.about["versions"]}

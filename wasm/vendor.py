@@ -32,6 +32,7 @@ __all__ = [
     "cache",
     "frontend",
     "locked",
+    "npm_parts",
     "pyodide",
     "write",
 ]
@@ -132,9 +133,32 @@ def frontend(folder: Path | None, offline: Path | None = None) -> None:
     Raises:
         VendorError: a file has another hash, or no source has it.
     """
-    text = Path(__file__).with_name("frontend.json").read_text(encoding="utf-8")
+    files = npm_parts(Path(__file__).with_name("frontend.json"), offline)
+    if folder is None:
+        return
+    for name, file in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+def npm_parts(lock: Path, offline: Path | None = None) -> dict[str, Path]:
+    """Provide the files of npm packages that a lock lists.
+
+    Args:
+        lock: A file such as frontend.json: of each package its version, its integrity as npm writes
+            it, and of each file of it that is wanted a name and its sha256.
+        offline: As for `frontend`.
+
+    Returns:
+        Where in the cache each file is, by the name that the lock gives it.
+
+    Raises:
+        VendorError: a file has another hash, or no source has it.
+    """
     parts: dict[str, Any] = {
-        f"{name}@{part['version']}": part for name, part in json.loads(text).items()
+        f"{name}@{part['version']}": part
+        for name, part in json.loads(lock.read_text(encoding="utf-8")).items()
     }
     files = {
         f"{spec}/{inside}": file
@@ -147,10 +171,7 @@ def frontend(folder: Path | None, offline: Path | None = None) -> None:
         packed = _from_npm(integrity, Path(temporary), offline)
         sources = [packed] if offline else [_official(_NPM_URL), packed]
         _collect(kept, {name: [file["sha256"]] for name, file in files.items()}, sources)
-        for name, file in files.items() if folder else ():
-            target = folder / file["name"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept / name, target)
+    return {file["name"]: kept / name for name, file in files.items()}
 
 
 def _wheels(lock: Path) -> dict[str, list[str]]:
@@ -199,8 +220,8 @@ def _collect(folder: Path, files: Mapping[str, list[str]], sources: Iterable[_So
             reasons = "\n  ".join(dict.fromkeys(problems))
             raise VendorError(
                 f"{name} could not be had:\n  {reasons}\n"
-                "Connect to the network, or fetch the files elsewhere and give their folder: "
-                "python -m tensorgl.wasm vendor --offline DIR"
+                "Connect to the network, or fetch what the site is built of elsewhere and give the "
+                "folder: python -m tensorgl.wasm vendor --offline DIR"
             )
 
 

@@ -1,6 +1,12 @@
-"""The benchmark cases: `CASES`, by name. Each builds a function to time from a library."""
+"""The benchmark cases: `CASES`, by name. Each is data; `Case.build` makes it with a library.
 
-from . import ops, training
-from .case import Case
+A peer in another language gets a case's op and sizes and makes the same numbers: `inputs.py` says how
+operands, weights, classes and tokens come about, the docstrings of `kernels.py`, `models.py` and
+`training.py` what is computed.
+"""
 
-CASES: dict[str, Case] = {c.name: c for c in (*ops.CASES, *training.CASES)}
+from . import kernels, training  # which register the ops
+from .case import OPS, Case, Workload
+from .catalogue import CASES
+
+__all__ = ["CASES", "OPS", "Case", "Workload", "kernels", "training"]

@@ -1,32 +1,43 @@
-"""The networks that training steps are timed on, each with a batch of random inputs and targets."""
+"""The networks that training and inference are timed on, each with a batch of inputs and targets.
+
+Inputs are `fill` with seed 1 or tokens; weights are those of `set_weights`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BATCH", "Model", "char_gpt", "cnn", "lenet", "mlp"]
+from .inputs import classes, fill, set_weights, tokens
 
-BATCH = 64
-Model = Callable[[Any], tuple[Any, Any, Any]]
-"""From a library to a network, its input and its targets."""
+__all__ = ["BATCHES", "MODELS", "Model", "char_gpt", "cnn", "lenet", "lstm", "mlp", "resnet8"]
 
-
-def _on_digits(lib: Any, net: Any, *shape: int) -> tuple[Any, Any, Any]:
-    return net, lib.randn(BATCH, *shape), lib.randint(0, 10, (BATCH,))
+Model = Callable[..., tuple[Any, Any, Any]]
+"""From a library (and `batch`, the size of one) to a network, its input and its targets."""
 
 
-def mlp(lib: Any) -> tuple[Any, Any, Any]:
-    """784-256-128-10."""
+def _on_pictures(lib: Any, net: Any, batch: int, *shape: int) -> tuple[Any, Any, Any]:
+    set_weights(lib, net)
+    return net, lib.tensor(fill((batch, *shape), 1)), lib.tensor(classes(batch, 10))
+
+
+def _on_text(lib: Any, net: Any, batch: int, context: int) -> tuple[Any, Any, Any]:
+    set_weights(lib, net)
+    text = tokens(batch * context, VOCABULARY).reshape(batch, context)
+    return net, lib.tensor(text), lib.tensor(classes(batch * context, VOCABULARY))
+
+
+def mlp(lib: Any, batch: int = 64) -> tuple[Any, Any, Any]:
+    """784-256-128-10 with relu."""
     nn = lib.nn
     net = nn.Sequential(
         nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
     )
-    return _on_digits(lib, net, 784)
+    return _on_pictures(lib, net, batch, 784)
 
 
-def cnn(lib: Any) -> tuple[Any, Any, Any]:
-    """Conv 16, pool, conv 32, pool, dense on 28x28."""
+def cnn(lib: Any, batch: int = 64) -> tuple[Any, Any, Any]:
+    """Conv 16, pool, conv 32, pool, dense on 28x28; 3x3 kernels, padding 1, relu."""
     nn = lib.nn
     net = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
@@ -38,10 +49,10 @@ def cnn(lib: Any) -> tuple[Any, Any, Any]:
         nn.Flatten(),
         nn.Linear(32 * 7 * 7, 10),
     )
-    return _on_digits(lib, net, 1, 28, 28)
+    return _on_pictures(lib, net, batch, 1, 28, 28)
 
 
-def lenet(lib: Any) -> tuple[Any, Any, Any]:
+def lenet(lib: Any, batch: int = 64) -> tuple[Any, Any, Any]:
     """LeNet-5 with relu and max pooling.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
@@ -61,13 +72,58 @@ def lenet(lib: Any) -> tuple[Any, Any, Any]:
         nn.ReLU(),
         nn.Linear(84, 10),
     )
-    return _on_digits(lib, net, 1, 28, 28)
+    return _on_pictures(lib, net, batch, 1, 28, 28)
 
 
-def char_gpt(lib: Any) -> tuple[Any, Any, Any]:
-    """A character GPT: 2 layers, width 128, 4 heads, context 64, batch 32."""
+def resnet8(lib: Any, batch: int = 64) -> tuple[Any, Any, Any]:
+    """ResNet-8 on 32x32x3: a block each of 16, 32 and 64 channels, with batch norm.
+
+    The first convolution of the wider blocks and their 1x1 shortcut have stride 2; no convolution
+    has a bias; the head is a mean over the picture and a dense layer.
+
+    Source: He et al. 2016, "Deep residual learning for image recognition", section 4.2 with n = 1.
+    """
+    nn = lib.nn
+
+    class Block(nn.Module):
+        def __init__(self, inner: int, outer: int) -> None:
+            super().__init__()
+            stride = outer // inner
+            self.conv1 = nn.Conv2d(inner, outer, 3, stride, padding=1, bias=False)
+            self.norm1 = nn.BatchNorm2d(outer)
+            self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+            self.norm2 = nn.BatchNorm2d(outer)
+            self.shortcut = nn.Identity()
+            if stride > 1:
+                self.shortcut = nn.Sequential(
+                    nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer)
+                )
+
+        def forward(self, x: Any) -> Any:
+            y = self.norm1(self.conv1(x)).relu()
+            return (self.norm2(self.conv2(y)) + self.shortcut(x)).relu()
+
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        Block(16, 16),
+        Block(16, 32),
+        Block(32, 64),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+    return _on_pictures(lib, net, batch, 3, 32, 32)
+
+
+VOCABULARY = 65
+
+
+def char_gpt(lib: Any, batch: int = 16) -> tuple[Any, Any, Any]:
+    """A character GPT: 4 layers, width 128, 4 heads, context 64, 65 characters, exact gelu."""
     nn, functional = lib.nn, lib.nn.functional
-    vocabulary, width, heads, context, batch = 65, 128, 4, 64, 32
+    width, heads, context, layers = 128, 4, 64, 4
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -91,14 +147,38 @@ def char_gpt(lib: Any) -> tuple[Any, Any, Any]:
     class GPT(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.tokens = nn.Embedding(vocabulary, width)
+            self.tokens = nn.Embedding(VOCABULARY, width)
             self.places = nn.Embedding(context, width)
-            self.blocks = nn.Sequential(Block(), Block())
-            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+            self.blocks = nn.Sequential(*(Block() for _ in range(layers)))
+            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, VOCABULARY)
 
         def forward(self, x: Any) -> Any:
             x = self.tokens(x) + self.places(lib.arange(x.shape[1]))
             return self.head(self.norm(self.blocks(x)))
 
-    x = lib.randint(0, vocabulary, (batch, context))
-    return GPT(), x, lib.randint(0, vocabulary, (batch * context,))
+    return _on_text(lib, GPT(), batch, context)
+
+
+def lstm(lib: Any, batch: int = 16) -> tuple[Any, Any, Any]:
+    """Characters (65) to an embedding of 128, one LSTM layer of 128, a dense layer at each place.
+
+    The context is 32. The gates lie in the order input, forget, cell, output; weights of the input
+    come before those of the hidden state.
+    """
+    nn = lib.nn
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Embedding(VOCABULARY, 128)
+            self.lstm = nn.LSTM(128, 128, batch_first=True)
+            self.head = nn.Linear(128, VOCABULARY)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.lstm(self.tokens(x))[0])
+
+    return _on_text(lib, Network(), batch, 32)
+
+
+MODELS: dict[str, Model] = {m.__name__: m for m in (mlp, cnn, lenet, resnet8, char_gpt, lstm)}
+BATCHES = {"mlp": 64, "cnn": 64, "lenet": 64, "resnet8": 64, "char_gpt": 16, "lstm": 16}

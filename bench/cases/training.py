@@ -1,22 +1,32 @@
-"""Training steps: forward, loss, backward and update, with the loss read every step.
-
-Each comes as it is, and captured by `tensorgl.compile`.
-"""
+"""Training steps, with the loss read every step; inference; and what comes before both, the start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from .case import Case
-from .models import Model, char_gpt, cnn, lenet, mlp
+import numpy as np
 
-__all__ = ["CASES", "training_step"]
+from .case import OPS, Workload, arrays, op
+from .models import MODELS, Model
+
+__all__ = ["OPTIMIZERS", "training_step"]
+
+Sizes = Mapping[str, Any]
+OPTIMIZERS = {"sgd": ("SGD", 0.01), "adam": ("Adam", 0.001), "adamw": ("AdamW", 0.001)}
+"""The class and the learning rate; all else is as PyTorch has it (AdamW decays weights by 0.01)."""
 
 
 def training_step(lib: Any, model: Model, optimizer: str, **options: Any) -> Callable[[], Any]:
-    """A function that makes a step on one batch and returns the loss as a tensor."""
-    lib.manual_seed(0)
+    """A function that makes a step on one batch and returns the loss as a tensor.
+
+    Args:
+        lib: tensorgl or torch.
+        model: of `models`.
+        optimizer: the name of its class.
+        options: of the optimizer.
+    """
     net, x, y = model(lib)
     update = getattr(lib.optim, optimizer)(net.parameters(), **options)
     loss_function = lib.nn.CrossEntropyLoss()
@@ -31,28 +41,48 @@ def training_step(lib: Any, model: Model, optimizer: str, **options: Any) -> Cal
     return step
 
 
-def _case(name: str, model: Model, optimizer: str, captured: bool = False, **bars: Any) -> Case:
-    options = {"lr": 0.01} if optimizer == "SGD" else {}
+@op
+def train(lib: Any, sizes: Sizes) -> Workload:
+    """A step with its loss read; with size `captured`, through tensorgl.compile."""
+    optimizer, lr = OPTIMIZERS[sizes["optimizer"]]
 
-    def build(lib: Any) -> Callable[[], object]:
-        step = training_step(lib, model, optimizer, **options)
-        if captured and lib.__name__ == "tensorgl":  # PyTorch's compile would need a C++ compiler
+    def started() -> Callable[[], Any]:
+        model = partial(MODELS[sizes["model"]], batch=sizes["batch"])
+        step = training_step(lib, model, optimizer, lr=lr)
+        if "captured" in sizes and lib.__name__ == "tensorgl":  # PyTorch's needs a C++ compiler
             step = lib.compile(step)
-        return lambda: step().item()
+        return step
 
-    return Case(name, build, **bars)
+    def check() -> list[Any]:
+        step = started()
+        return [np.array([step().item() for _ in range(3)])]
+
+    step = started()
+    return Workload(lambda: step().item(), check)
 
 
-def _cases(name: str, model: Model, optimizer: str, **bars: Any) -> tuple[Case, Case]:
-    captured = _case(f"{name}-captured", model, optimizer, captured=True, needs="gl")
-    return _case(name, model, optimizer, **bars), captured
+OPS["first_step"] = train
 
 
-CASES = (
-    *_cases("mlp-sgd", mlp, "SGD", limit=2.0),
-    *_cases("mlp-adam", mlp, "Adam"),
-    *_cases("cnn-sgd", cnn, "SGD", limit=5.0, memory=True),
-    *_cases("cnn-adam", cnn, "Adam"),
-    *_cases("lenet-adam", lenet, "Adam"),
-    *_cases("gpt-adamw", char_gpt, "AdamW", limit=2.5),
-)
+@op
+def infer(lib: Any, sizes: Sizes) -> Workload:
+    """The network's result, read."""
+    net, x, _ = MODELS[sizes["model"]](lib, batch=sizes["batch"])
+    net.eval()
+
+    def run() -> np.ndarray[Any, Any]:
+        with lib.no_grad():
+            return net(x).cpu().numpy()
+
+    return Workload.of(run)
+
+
+@op
+def start_up(lib: Any, sizes: Sizes) -> Workload:
+    """The first result of a process that does nothing else: a small product, read."""
+
+    def run() -> list[Any]:
+        ones = lib.ones(8, 8)
+        return arrays(ones @ ones)
+
+    return Workload.of(run)
