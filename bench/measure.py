@@ -13,7 +13,7 @@ import numpy as np
 
 import tensorgl as tg
 
-from .cases.case import Array, Case
+from .cases.case import TOLERANCE, Array, Case
 from .timing import Timing, interleaved
 from .worker import ProcessWorker, Stage, Worker
 
@@ -77,10 +77,10 @@ def measure(
                 outcome.fault = f"failed: {failure}"
                 continue
             outcome.about = worker.about
-            if not outcome.error <= case.tolerance:
+            if not outcome.error <= TOLERANCE:
                 outcome.fault = (
                     f"wrong: differs from numpy's result by {outcome.error:.1e}, "
-                    f"at most {case.tolerance:.0e} is allowed"
+                    f"at most {TOLERANCE:.0e} is allowed"
                 )
         del expected
         able = {side: w for side, w in workers.items() if not outcomes[side].fault}

@@ -6,7 +6,7 @@ operands, weights, classes and tokens come about, the docstrings of `kernels.py`
 """
 
 from . import kernels, training  # which register the ops
-from .case import OPS, Case, Workload
+from .case import OPS, TOLERANCE, Case, Workload
 from .catalogue import CASES
 
-__all__ = ["CASES", "OPS", "Case", "Workload", "kernels", "training"]
+__all__ = ["CASES", "OPS", "TOLERANCE", "Case", "Workload", "kernels", "training"]

@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
         *_train("lenet", "adam"),
         *_train("resnet8", "sgd"),
         *_train("char_gpt", "adamw", limit=2.5),
-        *_train("lstm", "sgd"),
+        *_train("lstm", "adam"),
         *map(_infer, BATCHES),
         *map(_first_step, ("cnn", "mlp")),
         Case("start-up", "start_up", group="start"),

@@ -12,7 +12,7 @@ import pytest
 
 import tensorgl as tg
 from bench.cases import CASES, OPS
-from bench.cases.case import Case
+from bench.cases.case import TOLERANCE, Case
 from bench.cases.inputs import classes, fill, tokens
 from bench.measure import relative_error
 
@@ -219,4 +219,4 @@ def test_cases_on_gl_equal_those_on_the_cpu(name: str) -> None:
     case: Case = CASES[name]
     with GL:
         found = case.build(tg).check()
-    assert relative_error(found, case.build(tg).check()) < case.tolerance / 10
+    assert relative_error(found, case.build(tg).check()) < TOLERANCE / 10
