@@ -13,7 +13,7 @@ __all__ = ["PeakMemory", "Timing", "interleaved", "sampler"]
 
 WARM = 0.01  # seconds of calls before a sample
 SAMPLE = 0.1  # seconds that a sample of the fastest lasts at least
-LONGEST = 0.2  # seconds that a sample of more than one call lasts at most
+LONGEST = 1.0  # seconds that a sample of more than one call lasts at most
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,7 @@ def test_samples_are_taken_in_turns_with_as_many_calls_for_all() -> None:
 
     work = {"a": side("a", 0.001), "b": side("b", 0.01), "c": side("c", 0.5)}
     interleaved(work, budget=0, least=3)
-    assert log[3:] == [("a", 20), ("b", 20), ("c", 1)] * 3
+    assert log[3:] == [("a", 100), ("b", 100), ("c", 2)] * 3
     log.clear()
     interleaved(work, budget=0, least=2, calls=1)
     assert log == [("a", 1), ("b", 1), ("c", 1)] * 2
