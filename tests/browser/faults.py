@@ -262,12 +262,18 @@ def test_few_steps_are_under_way_at_once(fresh: Any) -> None:
         x = x + 1
         fresh.flush()
     before = counts.waits
-    for _ in range(40):
+    for _ in range(160):
         x = x + 1
         fresh.flush()
         assert fresh.device.js.fences.length <= 3
-    assert 0 < counts.waits - before <= 40 // 4 + 1
-    assert x[0].item() == 46
+    assert 0 < counts.waits - before <= 160 // 32 + 1  # a fence for eight small launches
+    large = tg.ones(1 << 22, device="gl")
+    before = counts.waits
+    for _ in range(16):
+        large = large + 1
+        fresh.flush()
+    assert counts.waits - before >= 3  # and for each large one
+    assert x[0].item() == 166
     assert fresh.device.js.fences.length == 0
     fresh.synchronize()
 

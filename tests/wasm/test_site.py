@@ -37,6 +37,7 @@ def test_the_sources_are_those_of_the_checkout() -> None:
         "tensorgl/__init__.py",
         "tensorgl/shaders/matmul.glsl",
         "tensorgl/wasm/gl.js",
+        "tensorgl/wasm/gl_memory.js",
         "tensorgl/datasets/digits-8x8.npz",
         "tensorgl/examples/poem.txt",
     ):

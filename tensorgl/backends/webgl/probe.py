@@ -66,7 +66,9 @@ def checked(device: Any) -> Any:
 def _device_class() -> Any:
     from pyodide.code import run_js
 
-    return run_js(files("tensorgl.wasm").joinpath("gl.js").read_text("utf-8"))
+    scripts = files("tensorgl.wasm")
+    memory, device = (scripts.joinpath(f"{n}.js").read_text("utf-8") for n in ("gl_memory", "gl"))
+    return run_js(device)(run_js(memory))
 
 
 @cache
