@@ -199,7 +199,8 @@ def _bundle(files: Mapping[str, bytes], pyodide: Path) -> bytes:
     package = {
         name: content
         for name, content in files.items()
-        if not name.startswith("tensorgl/wasm/") or name.endswith((".py", "/gl.js", "/gl_memory.js"))
+        if not name.startswith("tensorgl/wasm/")
+        or name.endswith((".py", "/gl.js", "/gl_memory.js"))
     }
     compiled = _bytecode({n: c for n, c in package.items() if n.endswith(".py")}, pyodide)
     tag = f"cpython-{vendor.PYTHON.replace('.', '')}"
