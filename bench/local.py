@@ -66,7 +66,6 @@ class Local:
 
     def call(self) -> None:
         """Start the work of a call, whose results stay alive until the next."""
-        self._last = None
         self._last = self._workload.run()
         if self._backend:
             self._backend.flush()  # computes what Python still sees

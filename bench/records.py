@@ -26,7 +26,8 @@ _OF_CALL = ("launches", "gpu_s", "first_s", "bytes_peak", "peak_bytes")
 
 def records(case: Case, outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
     """The records of a case: of each side that was timed."""
-    first: dict[str, Any] = {"case": case.name, "op": case.op, "sizes": case.sizes}
+    first: dict[str, Any] = {"case": case.name, "group": case.group}
+    first |= {"op": case.op, "sizes": case.sizes}
     first |= {"round": uuid4().hex[:12], "flops": case.flops, "bytes": case.bytes}
     made: list[dict[str, Any]] = []
     for side, outcome in outcomes.items():

@@ -51,8 +51,12 @@ PEERS = {
 }
 """What the command line may put beside tensorgl, and what it is."""
 
-BROWSERS = ("swiftshader", "llvmpipe", "gpu")
-"""What draws in the browser."""
+BROWSERS: dict[str, tuple[str, ...]] = {
+    "swiftshader": ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    "llvmpipe": ("--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"),
+    "gpu": (),
+}
+"""What draws in Chromium, its own rasteriser, Mesa's or what the machine has; and its arguments for that."""
 
 COLD = {"MESA_SHADER_CACHE_DISABLE": "true", "__GL_SHADER_DISK_CACHE": "0"}
 """Environment variables that keep a driver from finding compiled shaders on the disk."""

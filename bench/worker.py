@@ -22,7 +22,7 @@ import numpy as np
 
 from .cases import CASES
 from .cases.case import Array
-from .sides import COLD, SIDES
+from .sides import BROWSERS, COLD, SIDES
 
 __all__ = ["ProcessWorker", "Stage", "Worker"]
 
@@ -175,9 +175,9 @@ class Stage:
             self._tab = None
 
     def _new_tab(self, sides: Collection[str]) -> Any:
-        from .browser import ANGLE, Tab
+        from .browser import Tab
 
-        return Tab(ANGLE[self._browser or "gpu"], sides)
+        return Tab(BROWSERS[self._browser or "gpu"], sides)
 
     def _cold_tab(self, side: str, case: str) -> tuple[Worker, float, Callable[[], None]]:
         with patch.dict(os.environ, COLD):  # the browser inherits them

@@ -22,20 +22,12 @@ from aiohttp import WSMsgType, web
 from tensorgl.wasm import browsers, server, site, vendor
 
 from ..cases import CASES, Case
+from ..sides import SIDES
 
-__all__ = ["ANGLE", "SIDES", "Tab", "TabError", "TabWorker", "UnsupportedError"]
+__all__ = ["IN_TAB", "Tab", "TabError", "TabWorker", "UnsupportedError"]
 
-ANGLE: dict[str, tuple[str, ...]] = {
-    "swiftshader": ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    "llvmpipe": ("--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"),
-    "gpu": (),
-}
-"""Chromium's arguments, by what draws: its own rasteriser, Mesa's, or what the machine has."""
-
-SIDES = ("webgl", "pyodide-numpy", "tfjs", "jax-js")
-"""What can be timed in a tab: tensorgl on device gl and on its cpu, and the peers."""
-
-PYTHON = ("webgl", "pyodide-numpy")
+IN_TAB = tuple(name for name, side in SIDES.items() if side.where == "tab")
+"""What can be timed in a tab."""
 SILENCE_S = 120.0
 """How long a tab may leave a question unanswered."""
 TICK_S = 0.5
@@ -97,17 +89,17 @@ class Tab:
         """Open it and load what the sides need.
 
         Args:
-            browser_args: for Chromium's command line, such as one of ANGLE.
-            sides: of SIDES.
+            browser_args: for Chromium's command line, such as one of BROWSERS.
+            sides: of IN_TAB.
 
         Raises:
             BrowserError: there is no Chromium.
             VendorError: Pyodide or a peer could not be had.
             TabError: the tab did not start.
         """
-        unknown = set(sides) - set(SIDES)
+        unknown = set(sides) - set(IN_TAB)
         if unknown:
-            raise ValueError(f"expected sides of {', '.join(SIDES)}, given {unknown.pop()!r}")
+            raise ValueError(f"expected sides of {', '.join(IN_TAB)}, given {unknown.pop()!r}")
         self._keys = count()
         self.ended = False
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -116,7 +108,7 @@ class Tab:
         self._runner = asyncio.Runner()
         try:
             browsers.find("chromium")  # before anything is fetched or built for it
-            peers = [side for side in sides if side not in PYTHON]
+            peers = [side for side in sides if SIDES[side].library != "tensorgl"]
             self._runner.run(self._open(browser_args, bool(peers)))
             self.about: dict[str, Any] = {"versions": {}, "load_s": {}}
             if len(peers) < len(sides):

@@ -37,12 +37,6 @@ GROUPS = {
 }
 """Groups of cases and their headings, in the order of the report."""
 
-_GROUP_OF_OP = {
-    "train": "training",
-    "infer": "inference",
-    "first_step": "start",
-    "start_up": "start",
-}
 _PROCESSOR = {
     "tensorgl": "CPU",
     "numpy": "CPU",
@@ -72,6 +66,7 @@ class Record:
 
     Attributes:
         machine: as the file has it.
+        group: a key of `GROUPS`.
         iqr: between the quartiles of the samples.
         gpu: what the GPU's own clock says, or None.
         error: the largest relative error against numpy, or None.
@@ -86,6 +81,7 @@ class Record:
     commit: str
     machine: dict[str, Any]
     case: str
+    group: str
     op: str
     side: str
     median: float
@@ -98,11 +94,6 @@ class Record:
     round: str
     environment: str = ""
     device: str = ""
-
-    @property
-    def group(self) -> str:
-        """A key of `GROUPS`."""
-        return _GROUP_OF_OP.get(self.op, "kernel")
 
     @property
     def revision(self) -> str:
@@ -257,6 +248,9 @@ def _parsed(line: str, where: str) -> Record:
         raise ResultError(
             f"{where}: expected 'median_s' above 0 and 'iqr_s' of at least 0, given {median} and {iqr}"
         )
+    group = field("group", str)
+    if group not in GROUPS:
+        raise ResultError(f"{where}: expected 'group' of {', '.join(GROUPS)}, given {group!r}")
     date = field("date", str)
     try:
         parsed = datetime.fromisoformat(date).astimezone(UTC)
@@ -267,6 +261,7 @@ def _parsed(line: str, where: str) -> Record:
         commit=field("commit", str, optional=True) or "unknown",
         machine=field("machine", dict),
         case=field("case", str),
+        group=group,
         op=field("op", str),
         side=field("side", str),
         median=median,

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import tensorgl as tg
-from tensorgl.bench.browser import ANGLE, SIDES, Tab, TabError, TabWorker, UnsupportedError, tab
+from tensorgl.bench.browser import IN_TAB, Tab, TabError, TabWorker, UnsupportedError, tab
 from tensorgl.bench.cases import OPS, TOLERANCE, Case
+from tensorgl.bench.sides import BROWSERS
 from tensorgl.wasm import browsers, site, vendor
 from tests.browser.test_context import gpu_processes
 from tests.gl import REQUIRED
@@ -68,7 +69,7 @@ def parts() -> None:
 @pytest.fixture(scope="module")
 def opened(parts: None) -> Iterator[Tab]:
     """A tab with all sides."""
-    with Tab(ANGLE["llvmpipe"], SIDES) as found:
+    with Tab(BROWSERS["llvmpipe"], IN_TAB) as found:
         yield found
 
 
@@ -80,7 +81,7 @@ def test_there_is_a_small_case_of_every_op() -> None:
 def test_every_side_computes_the_same(opened: Tab, case: Case) -> None:
     expected = case.build(tg).check()
     computed = 0
-    for side in SIDES:
+    for side in IN_TAB:
         try:
             worker = TabWorker(opened, side, case)
         except UnsupportedError as error:
@@ -96,7 +97,7 @@ def test_every_side_computes_the_same(opened: Tab, case: Case) -> None:
     assert computed >= 3
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", IN_TAB)
 def test_a_worker_times_and_tells_of_itself(opened: Tab, side: str) -> None:
     worker = opened.worker(side, "matmul-64")
     assert worker(3) > 0
@@ -122,11 +123,13 @@ def test_the_tab_tells_of_itself(opened: Tab) -> None:
 
 
 def test_all_sides_have_the_same_renderer(opened: Tab) -> None:
-    found = {opened.worker(s, "small-add").about["renderer"] for s in SIDES if s != "pyodide-numpy"}
+    found = {
+        opened.worker(s, "small-add").about["renderer"] for s in IN_TAB if s != "pyodide-numpy"
+    }
     assert len(found) == 1 and "llvmpipe" in found.pop()
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", IN_TAB)
 def test_a_case_that_fails_leaves_the_tab_usable(opened: Tab, side: str) -> None:
     with pytest.raises(TabError, match=f"open {side} broken: (?s:.*)rror"):
         TabWorker(opened, side, Case("broken", "matmul", {"m": 2, "k": 3, "n": -1}))
@@ -145,7 +148,7 @@ def test_an_unknown_side() -> None:
 
 @pytest.mark.usefixtures("parts")
 def test_a_tab_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Tab(ANGLE["llvmpipe"], ["tfjs"]) as busy:
+    with Tab(BROWSERS["llvmpipe"], ["tfjs"]) as busy:
         worker = busy.worker("tfjs", "small-add")
         monkeypatch.setattr(tab, "SILENCE_S", 1.0)
         with pytest.raises(TabError, match="time tfjs small-add: the tab said nothing for 1 s"):
@@ -159,7 +162,7 @@ def test_a_tab_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("parts")
 def test_a_browser_that_ends() -> None:
-    with Tab(ANGLE["llvmpipe"], ["tfjs"]) as ending:
+    with Tab(BROWSERS["llvmpipe"], ["tfjs"]) as ending:
         worker = ending.worker("tfjs", "small-add")
         guard = ending._browser._guard.pid
         (browser,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
@@ -172,7 +175,7 @@ def test_a_browser_that_ends() -> None:
 @pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("side", ["tfjs", "jax-js"])
 def test_a_context_that_is_lost(side: str) -> None:
-    with Tab(ANGLE["llvmpipe"], [side]) as losing:
+    with Tab(BROWSERS["llvmpipe"], [side]) as losing:
         worker = losing.worker(side, "matmul-64")
         for process in gpu_processes(losing._browser._guard.pid):
             os.kill(process, signal.SIGKILL)

@@ -39,6 +39,7 @@ def record(case: str, op: str, side: str, seconds: float, **others: Any) -> dict
         "commit": "0123456789ab",
         "machine": machine | {"browser": AGENT} | tab | others.pop("machine", {}),
         "case": case,
+        "group": "training" if op == "train" else "kernel",
         "op": op,
         "sizes": {},
         "side": side,

@@ -64,6 +64,23 @@ function reading(inputs, compute) {
   return { run, read() {}, free() {}, check: () => [run()], close };
 }
 
+/** Steps from a state `at`, which `end` gives back; what is checked begins anew. */
+const stepping = ({ at, begin, step, end, results, owned }) => ({
+  run: () => step(at),
+  read() {},
+  free() {},
+  check() {
+    const fresh = begin();
+    const arrays = results(fresh);
+    end(fresh);
+    return arrays;
+  },
+  close() {
+    end(at);
+    owned.forEach((each) => each.dispose());
+  },
+});
+
 /** A function's result and its gradients for a given one of the result. */
 const withGradients = (compute) => (...given) => {
   const g = given.pop();
@@ -179,24 +196,12 @@ const cases = {
       touch(at.params[0]);
     };
     const end = ({ params, grads, state }) => tree.dispose([params, grads, state]);
-    const at = begin();
-    return {
-      run: () => step(at),
-      read() {},
-      free() {},
-      check() {
-        const fresh = begin();
-        step(fresh);
-        step(fresh);
-        const arrays = [fresh.params[0], fresh.params[tensors - 1]].map((p) => given(p.ref));
-        end(fresh);
-        return arrays;
-      },
-      close() {
-        end(at);
-        update.dispose();
-      },
+    const results = (fresh) => {
+      step(fresh);
+      step(fresh);
+      return [fresh.params[0], fresh.params[tensors - 1]].map((p) => given(p.ref));
     };
+    return stepping({ at: begin(), begin, step, end, results, owned: [update] });
   },
 
   readback: ({ n }) => reading(arrays([n]), (x) => x.mul(2)),
@@ -289,22 +294,11 @@ function train({ model, optimizer, batch }) {
     return loss.dataSync()[0];
   };
   const end = ({ x, params, state }) => tree.dispose([x, params, state]);
-  return {
-    run: () => step(at),
-    read() {},
-    free() {},
-    check() {
-      const fresh = begin();
-      const losses = [step(fresh), step(fresh), step(fresh)];
-      end(fresh);
-      return [{ shape: [3], values: Float32Array.from(losses) }];
-    },
-    close() {
-      end(at);
-      target.dispose();
-      update.dispose();
-    },
+  const results = (fresh) => {
+    const losses = [step(fresh), step(fresh), step(fresh)];
+    return [{ shape: [3], values: Float32Array.from(losses) }];
   };
+  return stepping({ at, begin, step, end, results, owned: [target, update] });
 }
 
 /** What worker.js asks for. */
