@@ -1,5 +1,7 @@
 // out[n, z, y, x, c] = sum over taps of x[n, z', y', x', c] * w[tap, c], or the adjoint of that in x
 // Channels are last and stay apart. An invocation computes a texel of R images, which are IMAGES apart.
+// tune R: 8 6 4 1
+// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8)
 #input x
 #input w
 #include "conv.taps"

@@ -1,6 +1,8 @@
 // out[o, n, z, y, x] = sum over c, taps of x[n, c, z', y', x'] * w[tap, c, o]
 // For few input channels: rows of x are rows of texels, and an invocation computes four neighbours in a row
 // for R = 8 or 4 channels, which are BLOCKS apart. v holds the texels of x that a row of taps reads.
+// tune R: 8 4
+// only R <= OUTPUTS and (WIDTH == 0 or -(-O // R) * N * POSITIONS // 4 % WIDTH == 0)
 #input x
 #input w
 

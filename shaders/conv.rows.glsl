@@ -2,6 +2,10 @@
 // Channels are last: what a row of taps reads is one run of texels of a row of x. Each of its elements
 // meets a row of the packed weights. The ranges of the loops leave out what lies in the padding. An
 // invocation computes a texel, or WIDE = 2 neighbours, of R images, which are IMAGES apart.
+// tune R: 8 6 4 1
+// tune WIDE: 1 2
+// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8)
+// only WIDE == 1 or (COMPUTE and COLUMNS % 2 == 0)
 #input x
 #input w
 

@@ -1,6 +1,9 @@
 // part[image, row, column, n, y, x, o]: a 3x3 convolution without strides, channels last, in windows of 2 x WX pixels
 // The weights of a texel of channels are read once for all pixels of the windows of IMAGES images, which are
 // HALF apart: 1 fetch for 15 to 17 multiply-adds. Targets are BLOCK apart; conv.collect puts them together.
+// tune WX: 3 2
+// tune IMAGES: 2 1
+// only 2 * WX * IMAGES <= OUTPUTS and IMAGES <= N
 #input x
 #input w
 

@@ -1,5 +1,6 @@
 // part[split, tap, c] = sum over positions of x[n, z', y', x', c] * g[n, z, y, x, c]
 // For each part of the rows of g: see conv.depthwise.
+// tune SPLITS: 0 1 2 4 8 16 32 64 128 256
 #input g
 #input x
 

@@ -1,4 +1,10 @@
 // out[m, n] = sum over k of a[m, k] * b[k, n]; an invocation makes R rows of one texel of columns
+// tune R: 8 6 4 1
+// tune PARTS: 1 2 4 8 16 32 64 128 256 512 1024
+// tune PAD: 0 1 2 3
+// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8)
+// only PARTS == 1 or K >= 32 * PARTS
+// only PAD == 0 or PAD == MISALIGNED
 #input a
 #input b
 #include "matmul.blocks.glsl"

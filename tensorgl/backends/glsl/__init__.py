@@ -9,6 +9,7 @@ It imports no GL library; a `Device` runs its launches. Values come into being a
     plan.py       launches, memory and numbers as plain data; memory.py for the pool
     capture.py    a plan that runs again without recording
     rescue.py     devices whose context can be lost
+    tuning.py     which variant of a kernel is best on a device; findings.py: the files that say so
     lowering/     how each primitive becomes kernels: a module a family
 """
 
@@ -38,6 +39,7 @@ from tensorgl.backends.glsl.memory import Block, Buffer, Pool
 from tensorgl.backends.glsl.plan import Plan, make_plan
 from tensorgl.backends.glsl.rescue import used_memories
 from tensorgl.backends.glsl.snapshot import snapshot
+from tensorgl.backends.glsl.tuning import Tuning
 from tensorgl.errors import CaptureError, UnsupportedError
 from tensorgl.primitives import TABLE, Primitive, copy
 
@@ -57,6 +59,7 @@ class GlslBackend(Backend):
     def __init__(self, device: Device) -> None:
         lowering.load()
         self.device = device
+        self.tuning = Tuning.of(device.limits)
         self.pool = Pool(device)
         self.graph = Graph(self._run)
         self._plans: dict[Any, Plan] = {}
@@ -297,11 +300,11 @@ class GlslBackend(Backend):
 
     def plan(self, trace: Trace) -> Plan:
         """The plan of a trace, a new one if its key was not seen before."""
-        key = (self.eager, *trace.key)
+        key = (self.eager, self.tuning.number, *trace.key)
         plan = self._plans.pop(key, None)
         if plan is None:
             self._planned += 1
-            context = Context(self.device.limits, self.eager)
+            context = Context(self.tuning, self.eager)
             plan = make_plan(snapshot(trace, context), context, self._compile)
             if len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]

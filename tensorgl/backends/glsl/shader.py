@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import takewhile
 from string import Template
 
-__all__ = ["ShaderError", "compile_error", "library_for", "section", "template"]
+__all__ = ["ShaderError", "compile_error", "heads", "library_for", "section", "template"]
 
 _NAME = re.compile(r"[A-Za-z_]\w+")
 _DEFINITION = re.compile(r"(?:const\s+)?[a-z]\w*\s+(\w+)\s*[(\[=]")
@@ -63,6 +64,18 @@ def template(name: str) -> tuple[str, tuple[str, ...]]:
         else:
             lines.append(line)
     return "\n".join(lines) + "\n", tuple(inputs)
+
+
+@cache
+def heads() -> dict[str, str]:
+    """The comments at the head of each kernel's file."""
+    found: dict[str, str] = {}
+    for path in _SHADERS.iterdir():
+        if path.name.endswith(".glsl"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            head = takewhile(lambda line: line.startswith("//"), lines)
+            found[path.name.removesuffix(".glsl")] = "\n".join(head)
+    return found
 
 
 @cache

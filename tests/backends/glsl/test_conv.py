@@ -16,11 +16,12 @@ from tensorgl import primitives as p
 from tensorgl.backends import backend_of, install
 from tensorgl.backends.glsl import GlslBackend
 from tensorgl.backends.glsl.device import Limits
-from tensorgl.backends.glsl.lowering import conv_window
-from tensorgl.backends.glsl.lowering.conv import choose, tile
+from tensorgl.backends.glsl.findings import Variant
+from tensorgl.backends.glsl.lowering import conv_choice
+from tensorgl.backends.glsl.lowering.conv_choice import CONV, CONV_WEIGHT, Problem, apart
 from tensorgl.backends.glsl.lowering.conv_shapes import Geometry, geometry
-from tensorgl.backends.glsl.lowering.conv_window import window
 from tensorgl.backends.glsl.memory import bucket
+from tensorgl.backends.glsl.tuning import Tuning
 from tensorgl.dispatch import call2
 from tensorgl.primitives.contraction import conv_size
 from tests.backends.glsl.test_validation import DIALECTS
@@ -167,6 +168,7 @@ WINDOWS = [
     plane("3 4 4 4", "4 4 3 3", padding=3),
     Shape((2, 4, 6, 7), (4, 4, 3, 3), (1, 1), ((2, -1), (0, 2)), (1, 1)),
 ]
+NAMES = {"plain": "conv"}
 CASES = [
     pytest.param(way, case, id=f"{way}-{k}")
     for way, group in WAYS.items()
@@ -174,18 +176,27 @@ CASES = [
 ]
 
 
+def choice(case: Shape, kind: str, limits: Limits) -> Variant:
+    family = CONV_WEIGHT if kind == "conv_weight" else CONV
+    return family.cheapest(Problem(case.geometry, kind), limits)
+
+
+def kernel(case: Shape, kind: str, limits: Limits) -> str:
+    return choice(case, kind, limits).kernel
+
+
 @pytest.mark.parametrize(("way", "case"), CASES)
 def test_each_way(gl_target: str, way: str, case: Shape) -> None:
-    assert choose(case.geometry, "conv", use(gl_target).device.limits) == way
+    assert kernel(case, "conv", use(gl_target).device.limits) == NAMES.get(way, f"conv.{way}")
     check(case)
 
 
-@pytest.mark.parametrize("least", [0, conv_window.ENOUGH], ids=["windows", "rows"])
+@pytest.mark.parametrize("least", [0, conv_choice.WINDOWS_WORTH], ids=["windows", "rows"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_texts_are_valid(
     dialect: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conv_window, "ENOUGH", least)
+    monkeypatch.setattr(conv_choice, "WINDOWS_WORTH", least)
     device = TextDevice(DIALECTS[dialect])
     before = install(GL, GlslBackend(device))
     try:
@@ -211,7 +222,7 @@ class TestPrimitives:
     ) -> None:
         backend = use(gl_target)
         limits = replace(backend.device.limits, draw_buffers=buffers)
-        monkeypatch.setattr(backend.device, "limits", limits)
+        monkeypatch.setattr(backend, "tuning", Tuning(limits))
         backend._plans.clear()  # those of more targets
         check(case)
         backend._plans.clear()
@@ -223,9 +234,10 @@ class TestPrimitives:
     ) -> None:
         backend = use(gl_target)
         limits = replace(backend.device.limits, draw_buffers=buffers, software=True)
-        monkeypatch.setattr(backend.device, "limits", limits)
-        monkeypatch.setattr(conv_window, "ENOUGH", 0)
-        assert (window(case.geometry, "conv", limits) is None) == (gl_target == "compute")
+        monkeypatch.setattr(backend, "tuning", Tuning(limits))
+        monkeypatch.setattr(conv_choice, "WINDOWS_WORTH", 0)
+        way = "conv.rows" if gl_target == "compute" else "conv.window"
+        assert kernel(case, "conv", limits) == way
         backend._plans.clear()
         check(case)
         check(case, tg.float16, 4e-3)
@@ -334,34 +346,41 @@ class TestChoice:
     """What is decided without a device."""
 
     def test_few_channels_go_in_planes_where_targets_suffice(self) -> None:
-        first = plane("64 1 28 28", "16 1 3 3", padding=1).geometry
-        assert choose(first, "conv", FRAGMENT) == choose(first, "conv_weight", FRAGMENT) == "planes"
-        assert choose(first, "conv_input", FRAGMENT) == "rows"
+        first = plane("64 1 28 28", "16 1 3 3", padding=1)
+        assert kernel(first, "conv_input", FRAGMENT) == "conv.rows"
         for kind, least in (("conv", 4), ("conv_weight", 3)):
             for buffers in range(1, 9):
-                way = choose(first, kind, replace(FRAGMENT, draw_buffers=buffers))
-                assert way == ("planes" if buffers >= least else "rows")
+                way = kernel(first, kind, replace(FRAGMENT, draw_buffers=buffers))
+                assert way == f"{kind}.{'planes' if buffers >= least else 'rows'}"
 
     def test_planes_need_whole_rows_in_each_target(self) -> None:
-        odd = plane("5 1 28 28", "6 1 5 5", padding=2).geometry
-        assert choose(odd, "conv", COMPUTE) == "planes"
-        assert choose(odd, "conv", FRAGMENT) == "rows"
+        odd = plane("5 1 28 28", "6 1 5 5", padding=2)
+        assert kernel(odd, "conv", COMPUTE) == "conv.planes"
+        assert kernel(odd, "conv", FRAGMENT) == "conv.rows"
 
     @pytest.mark.parametrize("limits", [replace(FRAGMENT, draw_buffers=n) for n in (8, 7, 6, 4)])
     @given(images=st.integers(1, 100), texels=st.integers(1, 2000))
     def test_blocks_are_whole_rows(self, limits: Limits, images: int, texels: int) -> None:
-        at = tile(images, texels, 2, limits)
-        assert at.high <= limits.draw_buffers
-        assert at.high * at.apart >= images
-        assert at.wide == 1
+        case = Shape((images, 16, texels, 1), (4, 16, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+        found, p = choice(case, "conv", limits), Problem(case.geometry, "conv")
+        assert found.kernel == "conv.rows"
+        high = found["R"]
+        assert high <= limits.draw_buffers
+        assert high * apart(high, p, limits) >= images
         width = bucket(images * texels, limits.rows)[1]
-        assert at.high == 1 or at.apart * texels % width == 0
+        assert high == 1 or apart(high, p, limits) * texels % width == 0
 
     def test_compute_shares_more_between_neighbours(self) -> None:
-        assert tile(64, 1568, 8, COMPUTE)[:2] == (8, 2)
-        assert tile(64, 1568, 1, COMPUTE)[:2] == (8, 1)
-        assert tile(64, 1568, 8, FRAGMENT)[:2] == (8, 1)
-        assert tile(96, 1568, 8, replace(FRAGMENT, draw_buffers=6))[:2] == (6, 1)
+        case = plane("64 16 14 14", "32 16 3 3", padding=1)
+        even, odd = case, plane("64 16 14 14", "4 16 3 3", padding=1)
+        assert choice(even, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=2)
+        assert choice(odd, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=1)
+        strided = plane("256 16 14 14", "32 16 3 3", padding=1, stride=2)
+        assert choice(strided, "conv", FRAGMENT) == Variant.of("conv.rows", R=8, WIDE=1)
+        more = strided._replace(x=(384, 16, 14, 14))
+        few = replace(FRAGMENT, draw_buffers=6)
+        assert choice(more, "conv", few) == Variant.of("conv.rows", R=6, WIDE=1)
 
     def test_hardware_gets_more_invocations(self) -> None:
-        assert tile(64, 1568, 8, replace(COMPUTE, software=False)).high < 8
+        case = plane("64 16 14 14", "32 16 3 3", padding=1)
+        assert choice(case, "conv", replace(COMPUTE, software=False))["R"] < 8

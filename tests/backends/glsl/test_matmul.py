@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 import tensorgl as tg
 from tensorgl.backends import backend_of
 from tensorgl.backends.glsl.device import Limits
-from tensorgl.backends.glsl.lowering import matmul, matmul_choice
+from tensorgl.backends.glsl.findings import Variant
 from tensorgl.backends.glsl.lowering.matmul_choice import (
+    MATMUL,
     PLAIN,
     ROWS,
     TILED,
-    Choice,
     Problem,
     Side,
-    choose,
     shape_class,
 )
 from tensorgl.backends.glsl.memory import Buffer
+from tensorgl.backends.glsl.tuning import Tuning
 from tests.gl import GL, use
 
 SIZES = st.integers(1, 40)
@@ -96,15 +96,21 @@ def test_any_shape_and_strides(gl_target: str) -> None:
 STRIDES = {"row-major": (0, 0), "a transposed": (1, 0), "b transposed": (0, 1), "both": (1, 1)}
 RAGGED = 3, 37, 6, 50
 WHOLE = 1, 36, 20, 68
+
+
+def tiled(bm: int, bn: int, bk: int, tm: int, tn: int, parts: int = 1, pad: int = 0) -> Variant:
+    return Variant.of(TILED, BM=bm, BN=bn, BK=bk, TM=tm, TN=tn, PARTS=parts, PAD=pad)
+
+
 CHOICES = [
-    Choice(PLAIN),
-    *(Choice(ROWS, r, parts) for r in (8, 6, 4, 1) for parts in (1, 3)),
-    Choice(ROWS, 8, 1, pad=(True, True)),
-    Choice(ROWS, 6, 2, pad=(True, True)),
-    Choice(TILED, 1, 1, (128, 128, 16, 8, 8)),
-    Choice(TILED, 1, 3, (32, 32, 16, 4, 4)),
-    Choice(TILED, 1, 2, (128, 64, 16, 8, 4), (False, True)),
-    Choice(TILED, 1, 1, (32, 64, 8, 4, 8)),
+    Variant.of(PLAIN),
+    *(Variant.of(ROWS, R=r, PARTS=parts, PAD=0) for r in (8, 6, 4, 1) for parts in (1, 3)),
+    Variant.of(ROWS, R=8, PARTS=1, PAD=3),
+    Variant.of(ROWS, R=6, PARTS=2, PAD=3),
+    tiled(128, 128, 16, 8, 8),
+    tiled(32, 32, 16, 4, 4, 3),
+    tiled(128, 64, 16, 8, 4, 2, 2),
+    tiled(32, 64, 8, 4, 8),
 ]
 
 
@@ -115,7 +121,7 @@ def test_few_render_targets(
 ) -> None:
     backend = use(gl_target)
     limits = replace(backend.device.limits, draw_buffers=buffers)
-    monkeypatch.setattr(backend.device, "limits", limits)
+    monkeypatch.setattr(backend, "tuning", Tuning(limits))
     backend._plans.clear()  # those of more targets
     g, m, n, k = shape
     a, b = numbers((g, m, k)), numbers((g, k, n), 1)
@@ -131,15 +137,15 @@ def test_few_render_targets(
     ("shape", "strides"), [*((WHOLE, s) for s in STRIDES), (RAGGED, "row-major"), (RAGGED, "both")]
 )
 def test_every_kernel(
-    choice: Choice, shape: Any, strides: str, gl_target: str, monkeypatch: pytest.MonkeyPatch
+    choice: Variant, shape: Any, strides: str, gl_target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if choice.kernel == TILED and gl_target == "fragment":
         pytest.skip("a kernel of the compute target")
-    if choice.rows == 6 and gl_target == "compute":
+    if choice.get("R", 1) == 6 and gl_target == "compute":
         pytest.skip("a number of render targets")
     g, m, n, k = shape
     backend_of(GL)._plans.clear()  # those of other choices
-    monkeypatch.setattr(matmul, "choose", lambda p, limits: choice)
+    monkeypatch.setattr(use(gl_target).tuning, "choose", lambda family, p: choice)
     operands, arrays = [], []
     for seed, (flip, size) in enumerate(zip(STRIDES[strides], ((m, k), (k, n)), strict=True)):
         memory = numbers((g, *(size[::-1] if flip else size)), seed)
@@ -229,7 +235,8 @@ def test_operands_in_another_physical_order(order: tuple[int, ...], gl_target: s
 def test_added_to_what_lies_in_another_order(
     order: tuple[int, ...], gl_target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "choose", lambda p, limits: Choice(ROWS, 4))
+    choice = Variant.of(ROWS, R=4, PARTS=1, PAD=0)
+    monkeypatch.setattr(use(gl_target).tuning, "choose", lambda family, p: choice)
     a, b, c = numbers((4, 12, 20)), numbers((20, 7), 1), numbers((4, 12, 7), 2)
     x, y = tg.tensor(a, device="gl"), tg.tensor(b, device="gl")
     result = permuted(c, order) + x @ y
@@ -262,24 +269,32 @@ def dense(m: int, n: int, k: int, floats: bool = True) -> Problem:
     )
 
 
+def choose(p: Problem, on: Limits) -> Variant:
+    return MATMUL.cheapest(p, on)
+
+
 def test_choice_by_size() -> None:
-    assert choose(dense(4096, 4096, 4096), limits()) == Choice(TILED, 1, 1, (128, 128, 16, 8, 8))
+    assert choose(dense(4096, 4096, 4096), limits()) == tiled(128, 128, 16, 8, 8)
     for software in (False, True):
         fragment = limits(software=software, **FRAGMENT)
-        assert choose(dense(2048, 2048, 2048), fragment)[:3] == (ROWS, 8, 1)
+        assert choose(dense(2048, 2048, 2048), fragment) == Variant.of(ROWS, R=8, PARTS=1, PAD=0)
         for buffers, rows in ((7, 6), (6, 6), (4, 4)):
             few = replace(fragment, draw_buffers=buffers)
-            assert choose(dense(2048, 2048, 2048), few).rows == rows
-        assert choose(dense(16, 16, 1 << 16), fragment).parts > 1
-        assert choose(dense(512, 512, 511), fragment).pad == (True, False)
-        assert choose(dense(2, 3, 2), fragment).parts == 1
-    assert choose(dense(512, 512, 512), limits(software=True))[:3] == (ROWS, 8, 1)
+            assert choose(dense(2048, 2048, 2048), few)["R"] == rows
+        assert choose(dense(16, 16, 1 << 16), fragment)["PARTS"] > 1
+        assert choose(dense(512, 512, 511), fragment)["PAD"] == 1
+        assert choose(dense(2, 3, 2), fragment).get("PARTS", 1) == 1
+    found = choose(dense(512, 512, 512), limits(software=True))
+    assert found == Variant.of(ROWS, R=8, PARTS=1, PAD=0)
     assert choose(dense(512, 512, 512, floats=False), limits()).kernel == PLAIN
 
 
-def test_measured_choices_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    p, best = dense(100, 100, 100), Choice(ROWS, 4, 2)
-    monkeypatch.setitem(matmul_choice.TUNED, shape_class(p), best)
-    assert choose(p, limits()) == best
-    assert choose(dense(120, 70, 66), limits()) != best  # 66 and 100 are alike, 120 and 70 too
-    assert choose(dense(1000, 100, 100), limits()) != best
+def test_measured_choices_come_first() -> None:
+    p, best = dense(100, 100, 100), Variant.of(ROWS, R=4, PARTS=2, PAD=0)
+    tuning = Tuning(limits())
+    tuning.use({("matmul", shape_class(p)): best})
+    assert tuning.choose(MATMUL, p) == best
+    like = dense(120, 70, 66)  # 66 and 100 are alike, 120 and 70 too
+    assert tuning.choose(MATMUL, like) == MATMUL.cheapest(like, limits()) != best
+    other = dense(1000, 100, 100)
+    assert tuning.choose(MATMUL, other) == MATMUL.cheapest(other, limits()) != best

@@ -36,8 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.ir import Kernel, Operand, Value
+from tensorgl.backends.glsl.tuning import Tuning
 from tensorgl.dtypes import dtype
 
 __all__ = [
@@ -55,10 +55,11 @@ __all__ = [
 
 
 class Context:
-    """What lowerings may ask: the device's limits, and new values."""
+    """What lowerings may ask: the device's limits, which variant of a kernel is best, and new values."""
 
-    def __init__(self, limits: Limits, eager: bool = False) -> None:
-        self.limits = limits
+    def __init__(self, tuning: Tuning, eager: bool = False) -> None:
+        self.limits = tuning.limits
+        self.choose = tuning.choose
         self.eager = eager  # nothing is fused
         self._kernels: list[Kernel] = []
         self._parts: dict[Value, list[Value]] = {}

@@ -1,4 +1,4 @@
-"""Which convolutions conv.window computes, and in windows of what size.
+"""Which convolutions conv.window computes, and what it is told.
 
 Software rasterisers take as long for a fetch as for 20 to 30 multiply-adds, and have registers without end
 on their stack. So there a 3x3 convolution holds all weights of a texel of channels and reads each pixel
@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.lowering.conv_shapes import Defines, Geometry
 
-__all__ = ["Window", "window"]
-
-ENOUGH = 4096
-"""Invocations from which on windows are worth a launch that collects them."""
+__all__ = ["Window", "in_windows", "windows"]
 
 
 class Window(NamedTuple):
@@ -27,35 +23,23 @@ class Window(NamedTuple):
     grid: int
 
 
-def window(at: Geometry, kind: str, limits: Limits) -> Window | None:
-    """The windows for a convolution ("conv") or its adjoint in the input; None if there is a better way."""
+def in_windows(at: Geometry) -> bool:
+    """Whether windows can compute a convolution, and its adjoint in the input."""
     plain = at.groups == 1 and at.channels % 4 == 0 and at.outputs % 4 == 0
     simple = at.taps == (1, 3, 3) and at.stride == at.dilation == (1, 1, 1) and at.size[0] == 1
-    if (
-        not (plain and simple and limits.software)
-        or limits.target == "compute"
-        or limits.draw_buffers < 4
-    ):
-        return None
+    return plain and simple
+
+
+def windows(at: Geometry, kind: str, wide: int, images: int) -> Window:
+    """The windows of 2 x `wide` pixels of so many images for "conv" or its adjoint "conv_input"."""
     adjoint = kind == "conv_input"
     source, out = (at.positions, at.size) if adjoint else (at.size, at.positions)
     before = [2 - p if adjoint else p for p in at.before[1:]]
     channels, outputs = (at.outputs, at.channels) if adjoint else (at.channels, at.outputs)
-    wide = 3 if limits.draw_buffers in (6, 7) else 2
-    images = 2 if limits.draw_buffers >= 8 and at.images > 1 else 1
     half = -(-at.images // images)
     rows, columns = -(-out[1] // 2), -(-out[2] // wide)
     grid = half * rows * columns * outputs // 4
-    if grid < ENOUGH:
-        return None
-    walk: Defines = {"WX": wide, "IMAGES": images, "HALF": half, "N": at.images}
-    walk |= {
-        "YS": rows,
-        "XS": columns,
-        "OY": out[1],
-        "OX": out[2],
-        "IY": source[1],
-        "IX": source[2],
-    }
+    walk: Defines = {"HALF": half, "N": at.images, "YS": rows, "XS": columns}
+    walk |= {"OY": out[1], "OX": out[2], "IY": source[1], "IX": source[2]}
     walk |= {"PY": before[0], "PX": before[1], "CT": channels // 4, "OT": outputs // 4}
     return Window(walk, 2 * wide * images, grid)

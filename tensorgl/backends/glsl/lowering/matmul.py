@@ -10,15 +10,16 @@ from tensorgl.backends.glsl.layout import dense_strides, layout
 from tensorgl.backends.glsl.lowering import Context, anchor, rewrite
 from tensorgl.backends.glsl.lowering.matmul_choice import (
     ACROSS,
+    MATMUL,
     NEITHER,
     PLAIN,
-    ROWS,
     TILED,
     Blocks,
     Problem,
     Side,
-    choose,
+    padded,
 )
+from tensorgl.backends.glsl.tuning import interface
 
 __all__ = ["problem"]
 
@@ -121,20 +122,19 @@ def matmul(value: Value, context: Context) -> Value:
             value.dtype,
         )
     p = problem(a, b, batch, floats)
-    c = choose(p, context.limits)
+    c = context.choose(MATMUL, p)
     if c.kernel == PLAIN:
         return value
-    pair = [
-        _rows_at_texels(x, context) if copy else x for x, copy in zip((a, b), c.pad, strict=True)
-    ]
-    p = p.padded(c.pad)
+    pad = padded(c)
+    pair = [_rows_at_texels(x, context) if copy else x for x, copy in zip((a, b), pad, strict=True)]
+    p = p.padded(pad)
     blocks = Blocks.of(c, p, context.limits)
     if blocks.direct:
         return context.step("matmul_blocks", pair, (c, batch, blocks), value.shape, value.dtype)
     scratch = context.step(
         "matmul_blocks", pair, (c, batch, blocks), (4 * blocks.texels,), dtypes.float32
     )
-    walk = blocks.view(c, p) if c.parts == 1 else None
+    walk = blocks.view(c, p) if c["PARTS"] == 1 else None
     if walk is None:
         params = c, p, blocks
         return context.step("matmul_collect", [scratch.whole()], params, value.shape, value.dtype)
@@ -187,11 +187,13 @@ def in_blocks(value: Value, context: Context) -> Kernel:
     a, b = value.operands
     p, inputs = _bound(a, b, batch, value, context)
     a_mode, b_mode = p.modes
-    neighbours = c.kernel == TILED or blocks.quads or (c.rows > 1 and not blocks.planes)
+    rows, parts = c.get("R", 1), c["PARTS"]
+    tiled = interface(c.kernel) == TILED
+    neighbours = tiled or blocks.quads or (rows > 1 and not blocks.planes)
     if a_mode == ACROSS and not neighbours:
         a_mode = NEITHER  # an invocation's rows are in different texels
-    step = c.parts * (c.tile[2] or 4)
-    part = -(-p.k // step) * (step // c.parts)  # a whole number of blocks
+    step = parts * c.get("BK", 4)
+    part = -(-p.k // step) * (step // parts)  # a whole number of blocks
     defines: dict[str, int | str] = {
         **_sizes(p),
         "A_MODE": a_mode,
@@ -200,20 +202,17 @@ def in_blocks(value: Value, context: Context) -> Kernel:
         "GROUPS": p.groups,
         "ROWS": p.rows,
         "KP": part,
+        **dict(c.values),
     }
-    if c.kernel == TILED:
-        bm, bn, bk, tm, tn = c.tile
-        tile = {"BM": bm, "BN": bn, "BK": bk, "TM": tm, "TN": tn, "THREADS": bm * bn // (tm * tn)}
-        groups = -(-p.n // bn), -(-p.rows // bm), c.parts * p.groups
-        return Kernel(
-            [value], [value], TILED, {**defines, **tile}, inputs, blocks.texels, groups=groups
-        )
+    if tiled:
+        defines["THREADS"] = c["BM"] * c["BN"] // (c["TM"] * c["TN"])
+        groups = -(-p.n // c["BN"]), -(-p.rows // c["BM"]), parts * p.groups
+        return Kernel([value], [value], c.kernel, defines, inputs, blocks.texels, groups=groups)
     lines = blocks.lines
-    line, lane, half = (c.rows, 1, 4)
+    line, lane, half = (rows, 1, 4)
     if blocks.planes:
         line, lane, half = (4, 1, 4 * lines) if blocks.quads else (1, lines, 4 * lines)
     defines |= {
-        "R": c.rows,
         "PLANES": int(blocks.planes),
         "BLOCK": blocks.block,
         "LINES": lines,
@@ -221,9 +220,9 @@ def in_blocks(value: Value, context: Context) -> Kernel:
         "ROW_LINE": line,
         "ROW_LANE": lane,
         "ROW_HALF": half,
-        "LAST": c.parts * p.groups * lines * p.columns - 1,
+        "LAST": parts * p.groups * lines * p.columns - 1,
     }
-    return Kernel([value], [value], ROWS, defines, inputs, blocks.block, wide=c.rows)
+    return Kernel([value], [value], c.kernel, defines, inputs, blocks.block, wide=rows)
 
 
 @anchor("matmul_collect")
@@ -236,7 +235,7 @@ def collect(value: Value, context: Context) -> Kernel:
         "N4": p.columns,
         "GROUPS": p.groups,
         "ROWS": p.rows,
-        "PARTS": c.parts,
+        "PARTS": c["PARTS"],
         "QUADS": int(blocks.quads),
         "LINES": blocks.lines if blocks.planes else p.rows,
         "BLOCK": blocks.block,

@@ -15,27 +15,27 @@ goes to a scratch (`Blocks`); matmul.collect, or whatever reads the result, find
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 from tensorgl.backends.glsl.device import Limits
+from tensorgl.backends.glsl.findings import Variant
 from tensorgl.backends.glsl.layout import dense_strides
 from tensorgl.backends.glsl.memory import bucket
+from tensorgl.backends.glsl.tuning import Family
 
 __all__ = [
     "ACROSS",
     "ALONG_K",
+    "MATMUL",
     "NEITHER",
     "PLAIN",
     "ROWS",
     "TILED",
-    "TUNED",
     "Blocks",
-    "Choice",
     "Problem",
     "Side",
-    "choose",
+    "padded",
     "shape_class",
 ]
 
@@ -121,32 +121,7 @@ def _padded(batch: tuple[int, ...], x: Side, across: int, k: int) -> Side:
     return Side(tuple(s if n > 1 else 0 for n, s in zip(sizes, steps, strict=True)), pitch, 1, True)
 
 
-class Choice(NamedTuple):
-    """How a product is made.
-
-    Attributes:
-        kernel: "matmul", "matmul.rows" or "matmul.tiled.compute".
-        rows: that an invocation of matmul.rows makes.
-        parts: into which the sum is divided.
-        tile: BM, BN, BK, TM, TN of matmul.tiled.
-        pad: which operands are copied first.
-    """
-
-    kernel: str
-    rows: int = 1
-    parts: int = 1
-    tile: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
-    pad: tuple[bool, bool] = (False, False)
-
-
 PLAIN, ROWS, TILED = "matmul", "matmul.rows", "matmul.tiled.compute"
-TILES = ((128, 128, 16, 8, 8), (128, 64, 16, 8, 4), (64, 64, 16, 4, 4), (32, 32, 16, 4, 4))
-MIN_PART, MAX_PARTS = 32, 1024
-MAX_LAYERS = 1 << 16
-"""Counts of work groups stay below it in the y and z directions."""
-
-TUNED: dict[tuple[int, ...], Choice] = {}
-"""What measurements on this device found best, by `shape_class`."""
 
 
 def shape_class(p: Problem) -> tuple[int, ...]:
@@ -154,32 +129,25 @@ def shape_class(p: Problem) -> tuple[int, ...]:
     return (*p.modes, *(n.bit_length() for n in (p.groups, p.rows, p.n, p.k)))
 
 
-def choose(p: Problem, limits: Limits) -> Choice:
-    """The kernel for a product and its parameters: as measured, else the cheapest by estimate."""
-    if not p.floats:
-        return Choice(PLAIN)
-    return TUNED.get(shape_class(p)) or _cheapest(p, limits)
+def kernels(p: Problem, limits: Limits) -> tuple[str, ...]:
+    """Those that can make a product."""
+    return (PLAIN, ROWS, TILED) if p.floats else (PLAIN,)
 
 
-@lru_cache(maxsize=1024)
-def _cheapest(p: Problem, limits: Limits) -> Choice:
-    misaligned = p.modes[0] == NEITHER, p.modes[1] == NEITHER
-    pads = {(False, False), misaligned}
-    parts = [1]
-    while parts[-1] < MAX_PARTS and p.k >= 2 * MIN_PART * parts[-1]:
-        parts.append(2 * parts[-1])
-    compute = limits.target == "compute"
-    most = 6 if not compute and limits.draw_buffers in (6, 7) else 8
-    wide = [r for r in (most, 4, 1) if compute or r <= limits.draw_buffers]
-    found = [Choice(ROWS, r, n, pad=pad) for r in wide for n in parts for pad in pads]
-    if compute and not limits.software:
-        tiles = [t for t in TILES if p.rows > t[0] // 2 and p.n > t[1] // 2 and p.k > t[2]]
-        layers = [n for n in parts if n * p.groups < MAX_LAYERS]
-        found += [Choice(TILED, 1, n, t, pad) for t in tiles for n in layers for pad in pads]
-    return min([Choice(PLAIN), *found], key=lambda c: cost(c, p, limits))
+def names(p: Problem, limits: Limits) -> dict[str, int]:
+    """What the heads of the kernels may ask."""
+    a, b = (mode == NEITHER for mode in p.modes)
+    sizes = {"GROUPS": p.groups, "ROWS": p.rows, "N": p.n, "K": p.k}
+    return sizes | {"MISALIGNED": a + 2 * b}
 
 
-def cost(c: Choice, p: Problem, limits: Limits) -> float:
+def padded(c: Variant) -> tuple[bool, bool]:
+    """Which operands a choice copies first."""
+    pad = c.get("PAD", 0)
+    return pad % 2 == 1, pad > 1
+
+
+def cost(c: Variant, p: Problem, limits: Limits) -> float:
     """What a choice takes, as the time of texel fetches of a busy device.
 
     A fetch takes as long as 32 multiply-adds, and a launch as long as so many fetches that a small
@@ -199,31 +167,36 @@ def cost(c: Choice, p: Problem, limits: Limits) -> float:
     texels = -(-p.lines * p.n // 4)
     if c.kernel == PLAIN:
         return launch + shared(texels * p.k * (3 if p.dots else 8), texels)
-    total = launch
-    for copied, x, n in zip(c.pad, (p.a, p.b), (p.m, p.n), strict=True):
+    total, chosen = launch, dict(c.values)
+    parts, pad = chosen["PARTS"], padded(c)
+    for copied, x, n in zip(pad, (p.a, p.b), (p.m, p.n), strict=True):
         batch = prod(g for g, s in zip(p.batch, x.batch, strict=True) if s)
         total += (launch + 1.5 * batch * n * p.k) * copied
-    p = p.padded(c.pad)
-    k = -(-p.k // c.parts)
+    p = p.padded(pad)
+    k = -(-p.k // parts)
     if c.kernel == TILED:
-        bm, bn, _, tm, tn = c.tile
-        tiles = c.parts * p.groups * -(-p.rows // bm) * -(-p.n // bn)
+        bm, bn, tm, tn = (chosen[name] for name in ("BM", "BN", "TM", "TN"))
+        tiles = parts * p.groups * -(-p.rows // bm) * -(-p.n // bn)
         slow = 1 + p.modes.count(NEITHER) / 2
         work = slow * tiles * bm * bn * k / (4 * (tm + tn) / 2)
         total += shared(work, tiles * bm * bn // (tm * tn))
     else:
-        grid = c.parts * p.groups * -(-p.rows // c.rows) * p.columns
-        whole = p.modes[0] == ALONG_K or (p.modes[0] == ACROSS and c.rows in (4, 8))
-        block = c.rows * (1 if whole else 4) + (4 if p.modes[1] else 16) + c.rows / 2
+        r = chosen["R"]
+        grid = parts * p.groups * -(-p.rows // r) * p.columns
+        whole = p.modes[0] == ALONG_K or (p.modes[0] == ACROSS and r in (4, 8))
+        block = r * (1 if whole else 4) + (4 if p.modes[1] else 16) + r / 2
         total += shared(grid * (8 + block * k / 4), grid)
-        if fragment and c.rows > 1:  # render targets are copied
-            total += c.rows * launch / 8 + texels / 2
+        if fragment and r > 1:  # render targets are copied
+            total += r * launch / 8 + texels / 2
     blocks = Blocks.of(c, p, limits)
-    if c.parts > 1:
-        total += launch + shared(texels * (c.parts * (4 if p.n % 4 else 1) + 4), texels)
+    if parts > 1:
+        total += launch + shared(texels * (parts * (4 if p.n % 4 else 1) + 4), texels)
     elif not blocks.direct:
         total += launch / 2 + shared(texels * (4 if p.n % 4 else 1), texels)
     return total
+
+
+MATMUL = Family("matmul", shape_class, kernels, names, cost)
 
 
 class Blocks(NamedTuple):
@@ -242,34 +215,35 @@ class Blocks(NamedTuple):
     direct: bool  # it is the product's row-major memory
 
     @staticmethod
-    def of(c: Choice, p: Problem, limits: Limits) -> Blocks:
+    def of(c: Variant, p: Problem, limits: Limits) -> Blocks:
         """The blocks of a choice for a product whose operands are copied already."""
-        lines = -(-p.rows // c.rows)
-        block = c.parts * p.groups * lines * p.columns
+        rows, parts = c.get("R", 1), c["PARTS"]
+        lines = -(-p.rows // rows)
+        block = parts * p.groups * lines * p.columns
         result = p.lines * p.columns
-        direct = c.parts == 1 and p.n % 4 == 0
+        direct = parts == 1 and p.n % 4 == 0
         if limits.target == "compute":
-            return Blocks(False, False, lines, block, c.parts * result, direct)
-        if c.rows == 1:
+            return Blocks(False, False, lines, block, parts * result, direct)
+        if rows == 1:
             return Blocks(True, False, lines, block, block, direct)
-        quads = p.modes[0] == ACROSS and c.rows != 6
+        quads = p.modes[0] == ACROSS and rows != 6
         whole = block % bucket(result, limits.rows)[1] == 0
         if direct and whole and not quads and p.groups == 1:
             return Blocks(True, False, lines, block, result, True)
-        while block % (width := bucket(c.rows * block, limits.rows)[1]):  # planes are whole rows
+        while block % (width := bucket(rows * block, limits.rows)[1]):  # planes are whole rows
             block += -block % width
-        return Blocks(True, quads, lines, block, c.rows * block, False)
+        return Blocks(True, quads, lines, block, rows * block, False)
 
-    def view(self, c: Choice, p: Problem) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    def view(self, c: Variant, p: Problem) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Sizes and strides that walk one part of it in the product's order, if such there are."""
-        row = 4 * p.columns
+        row, rows = 4 * p.columns, c.get("R", 1)
         group = (self.lines if self.planes else p.rows) * row
         if not self.planes:
             return (p.groups, p.rows, p.n), (group, row, 1)
-        if p.groups > 1 and c.rows * self.lines != p.rows:
+        if p.groups > 1 and rows * self.lines != p.rows:
             return None
         plane = 4 * self.block
         if self.quads:
-            sizes = p.groups, c.rows // 4, self.lines, 4, p.n
+            sizes = p.groups, rows // 4, self.lines, 4, p.n
             return sizes, (group, 4 * plane, row, plane, 1)
-        return (p.groups, c.rows, self.lines, p.n), (group, plane, row, 1)
+        return (p.groups, rows, self.lines, p.n), (group, plane, row, 1)
