@@ -1,9 +1,9 @@
-"""Speed, measured: `python -m bench run`, `compare`, `report` and `overhead`; also `tensorgl bench`.
+"""Speed, measured: `python -m bench run`, `compare`, `tune`, `report` and `overhead`; also `tensorgl bench`.
 
 `run [CASE…]` times tensorgl; `compare --peer torch` times peers beside it: on the CPU, with `--device gl`
 on the GPU, with `--browser` in a browser's tab. What a side computes is compared with numpy's result
-before it is timed. `report` makes a page of what `--save` kept. `overhead` times what Python costs on
-device gl, without the GPU's work.
+before it is timed. `tune` finds the best variants of kernels for a device. `report` makes a page of what
+`--save` kept. `overhead` times what Python costs on device gl, without the GPU's work.
 """
 
 from __future__ import annotations
@@ -52,6 +52,16 @@ def _parser(prog: str) -> argparse.ArgumentParser:
                 choices=PEERS,
                 help=f"{what}. May be given again; default: torch, with --browser tfjs",
             )
+    tune = commands.add_parser(
+        "tune",
+        help="find the best variants of kernels for a device",
+        description="Find the best variants of kernels for a device. What is found is kept in the user's "
+        "cache folder, or in the file that TENSORGL_TUNING names, and used from then on.",
+    )
+    tune.add_argument("cases", nargs="*", metavar="CASE", help="a name, or a pattern: conv-*")
+    tune.add_argument("--target", choices=TARGETS)
+    tune.add_argument("--browser", choices=BROWSERS, help="in a tab; what draws there")
+    tune.add_argument("--budget", type=float, default=300.0, help="seconds in all (default 300)")
     report = commands.add_parser("report", help="make a page of results, without network access")
     report.add_argument("files", nargs="*", type=Path, help="default: bench/results/*.jsonl")
     report.add_argument("--out", type=Path, default=Path("bench.html"), help="default: bench.html")
@@ -162,6 +172,25 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tune(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.target:
+        if options.browser:
+            parser.error("--target is not for --browser, where it is fragment")
+        os.environ["TENSORGL_GL_TARGET"] = options.target
+    from . import tune
+
+    names = tune.tunable(options.cases)
+    if not names:
+        parser.error(f"no such case; choose from {', '.join(tune.tunable())}")
+    if options.browser:
+        from tensorgl.wasm.run import run
+
+        script = str(Path(__file__).parent / "browser" / "tuning.py")
+        args = [str(options.budget), *names]
+        return run(script, args, browser_args=BROWSERS[options.browser])
+    return tune.run(names, options.budget)
+
+
 def _overhead(options: argparse.Namespace) -> int:
     if options.target:
         os.environ["TENSORGL_GL_TARGET"] = options.target
@@ -181,6 +210,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> in
         return _report(options)
     if options.command == "overhead":
         return _overhead(options)
+    if options.command == "tune":
+        return _tune(parser, options)
     sides = _sides(parser, options)
     return _run(_cases(parser, options), sides, options)
 

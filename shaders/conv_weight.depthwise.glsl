@@ -1,6 +1,7 @@
 // part[split, tap, c] = sum over positions of x[n, z', y', x', c] * g[n, z, y, x, c]
 // For each part of the rows of g: see conv.depthwise.
-// tune SPLITS: 0 1 2 4 8 16 32 64 128 256
+// tune SPLITS: 1 2 4 8 16 32 64 128 256
+// only SPLITS <= LINES
 #input g
 #input x
 

@@ -1,7 +1,8 @@
 // part[kx, split, c, z, y, o] = sum over positions of x[n, c, z', y', x'] * g[o, n, z, y, x]
 // For few input channels: see conv.planes. An invocation goes along rows of x and of g for 4 channels of g,
 // four neighbours at once, and adds the four up at the end; s[4 * k + j] is that of tap k and channel j.
-// tune SPLITS: 0 1 2 4 8 16 32 64 128 256
+// tune SPLITS: 1 2 4 8 16 32 64 128 256
+// only SPLITS <= LINES
 // only TAPS <= OUTPUTS
 #input g
 #input x

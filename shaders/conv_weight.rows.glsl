@@ -1,7 +1,8 @@
 // part[pair, lane, split, tap, run, o] = sum over positions of x[n, z', y', start + run].lane * g[n, z, y, x, o]
 // The gradients of packed weights (see conv.rows), for each part of the batch. An invocation holds those of
 // a texel of x and STEP = 2 of g, or one; the ranges of the loops leave out positions that read padding.
-// tune SPLITS: 0 1 2 4 8 16 32 64 128 256
+// tune SPLITS: 1 2 4 8 16 32 64 128 256
+// only SPLITS <= LINES
 // tune STEP: 2 1
 // only STEP == 1 or OUTPUTS >= 8 and (GROUPS == 1 or COLUMNS % 2 == 0)
 #input g

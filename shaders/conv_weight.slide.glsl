@@ -1,7 +1,8 @@
 // part[tap, odd, split, kz, ky, pair, o] = sum over positions of x[n, z', y', x + tap - PX, 2 * pair + odd] * g[n, z, y, x, o]
 // Channels last, no strides along x: an invocation slides KX = 2 to 4 taps along rows of x, for two channels
 // of x and four of g, so that a step takes one texel of each. Targets are BLOCK apart.
-// tune SPLITS: 0 1 2 4 8 16 32 64 128 256
+// tune SPLITS: 1 2 4 8 16 32 64 128 256
+// only SPLITS <= LINES
 // only 2 * TAPS <= OUTPUTS
 #input g
 #input x

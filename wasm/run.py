@@ -19,6 +19,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from tensorgl.backends.glsl import findings
+
 from . import browsers, server
 from .folders import MAX_BYTES, Folders
 from .site import cached
@@ -259,19 +261,25 @@ class _Session:
 
 
 def _roots(script: str) -> list[str]:
-    """The folders that the tab gets: the script's and the current one.
+    """The folders that the tab gets: the script's, the current one, and that of what was tuned.
 
     Raises:
         RuntimeError: the tab has a folder of its own where the script's would be.
     """
-    folders = [os.path.dirname(os.path.abspath(script)), os.getcwd()]
+    folders = [os.path.dirname(os.path.abspath(script)), os.getcwd(), _tuned()]
     if not _free(folders[0]):
         raise RuntimeError(
             f"the tab has a folder {folders[0]} of its own: move the script to another"
         )
-    if not _free(folders[1]):
-        del folders[1]
+    folders = [f for f in folders if _free(f)]
     return sorted({f for f in folders if not any(f != g and _within(f, g) for g in folders)})
+
+
+def _tuned() -> str:
+    """The folder of what `tensorgl bench tune` found for this machine's devices."""
+    folder = findings.path().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.path.abspath(folder)
 
 
 def _free(folder: str) -> bool:
@@ -291,7 +299,8 @@ def _environment() -> dict[str, str]:
         for key, value in os.environ.items()
         if key in _PYTHON or not (key in _KEPT_BACK or key.startswith(_KEPT_BACK_PREFIXES))
     }
-    return kept | {"MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
+    tuned = os.path.abspath(findings.path())
+    return kept | {"MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1", "TENSORGL_TUNING": tuned}
 
 
 def _say(message: object) -> None:

@@ -35,7 +35,8 @@ async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
     before = _pictures() if pictures else {}
     step = _first_step()
     places = list(sys.path)
-    sys.path.insert(0, "")  # which run_script replaces by the script's folder
+    # The first is replaced by the script's folder; Pyodide has the current folder there as well.
+    sys.path[:] = ["", *filter(None, places)]
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return cli.run_script(path, list(args), as_torch)

@@ -121,11 +121,12 @@ async function start({ site, interrupt, stdin, taken, env, files, terminal = {} 
   if (interrupt) {
     pyodide.setInterruptBuffer(new Uint8Array(interrupt));
   }
+  // before the current folder is the script's, where modules of these names may lie
+  runtime = pyodide.pyimport("tensorgl.wasm.runtime");
   if (files) {
     const { mount } = await import("./files.js");
     save = mount(pyodide, files);
   }
-  runtime = pyodide.pyimport("tensorgl.wasm.runtime");
   done("tensorgl");
   post({ type: "ready" });
 }

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
+from itertools import count, product
 from types import CodeType
 from typing import Any
 
@@ -27,7 +27,7 @@ from tensorgl.backends.glsl.device import Limits
 from tensorgl.backends.glsl.findings import Key, Variant, device_name, shipped, users
 from tensorgl.backends.glsl.shader import heads
 
-__all__ = ["Choices", "Family", "Tuning", "interface"]
+__all__ = ["Choices", "Family", "Tuning", "interface", "space"]
 
 KEPT = 4096
 """Estimates that are kept."""
@@ -86,6 +86,11 @@ def _space(kernel: str, head: str) -> Space:
 @cache
 def _spaces() -> dict[str, Space]:
     return {kernel: _space(kernel, head) for kernel, head in heads().items()}
+
+
+def space(kernel: str) -> Space:
+    """What the head of a kernel's file says."""
+    return _spaces()[kernel]
 
 
 def interface(kernel: str) -> str:
@@ -154,6 +159,9 @@ def _serves(kernel: str, limits: Limits) -> bool:
     return last not in ("compute", "fragment") or last == limits.target
 
 
+_NUMBERS = count()
+
+
 @dataclass
 class Tuning:
     """The choices for one device.
@@ -165,7 +173,7 @@ class Tuning:
     """
 
     limits: Limits
-    number: int = 0
+    number: int = field(default_factory=lambda: next(_NUMBERS))
     asked: dict[tuple[str, Key], tuple[Family, Any]] | None = None
     _choices: Choices = field(default_factory=dict)
     _numbers: dict[frozenset[Any], int] = field(default_factory=dict)
@@ -187,7 +195,10 @@ class Tuning:
     def use(self, choices: Choices) -> None:
         """Choose so from now on; captured steps stay as they are."""
         self._choices = choices
-        self.number = self._numbers.setdefault(frozenset(choices.items()), len(self._numbers))
+        same = frozenset(choices.items())
+        if same not in self._numbers:
+            self._numbers[same] = next(_NUMBERS)
+        self.number = self._numbers[same]
 
     def choose(self, family: Family, problem: Any) -> Variant:
         """The variant that computes a problem."""

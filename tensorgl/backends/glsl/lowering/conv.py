@@ -24,6 +24,7 @@ from tensorgl.backends.glsl.lowering.conv_choice import (
     CONV_WEIGHT,
     Problem,
     apart,
+    invocations,
     packing,
     splits,
 )
@@ -312,9 +313,8 @@ def _block(high: int, grid: int, limits: Limits) -> int:
 def _rows_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
     by_rows, step = _packing(p), choice["STEP"]
     row = by_rows.row
-    pairs = -(-by_rows.columns // step)
-    grid = by_rows.taps * row.run * pairs
-    each, parts = splits(choice["SPLITS"], p.at, grid, limits)
+    pairs, grid = -(-by_rows.columns // step), invocations(choice, p)
+    each, parts = splits(choice, p.at)
     block = _block(4 * step, parts * grid, limits)
     places: Defines = {"FOLD": row.fold, "FRONT": row.front, "STRIDE": p.at.stride[2]}
     places |= {"TX": row.taps, "X_ROW": int(not row.group), "RUN": row.run, "ROW": pairs}
@@ -326,21 +326,20 @@ def _rows_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
 def _planes_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
     at = p.at
     fours = -(-at.outputs // 4)
-    plane = fours * at.taps[0] * at.taps[1]
-    each, parts = splits(choice["SPLITS"], at, plane * at.channels, limits)
-    block = _block(at.taps[2], parts * plane * at.channels, limits)
+    plane, grid = fours * at.taps[0] * at.taps[1], invocations(choice, p)
+    each, parts = splits(choice, at)
+    block = _block(at.taps[2], parts * grid, limits)
     channel = at.images * prod(at.positions) // 4
     walk = _planes_walk(at) | {"O": at.outputs, "FOURS": fours, "CHANNEL": channel}
     places: Defines = {"FOLD": 0, "X_STEP": block, "Y_STEP": fours, "C_STEP": 2 * plane}
-    places |= {"ODD_STEP": plane, "SPLITS": parts, "SPLIT": 4 * plane * at.channels}
+    places |= {"ODD_STEP": plane, "SPLITS": parts, "SPLIT": 4 * grid}
     return Parts(walk | {"ROWS": each, "BLOCK": block}, places, at.taps[2], block)
 
 
 def _depthwise_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
     at = p.at
-    texels = at.channels // 4
-    grid = texels * prod(at.taps)
-    each, parts = splits(choice["SPLITS"], at, grid, limits)
+    texels, grid = at.channels // 4, invocations(choice, p)
+    each, parts = splits(choice, at)
     places: Defines = {"FOLD": 0, "X_STEP": texels, "Y_STEP": texels * at.taps[2], "C_STEP": 0}
     places |= {"ODD_STEP": 0, "SPLITS": parts, "SPLIT": 4 * grid}
     return Parts(_walk(at) | {"CT": texels, "ROWS": each}, places, 1, parts * grid)
@@ -349,8 +348,8 @@ def _depthwise_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
 def _slide_parts(p: Problem, choice: Variant, limits: Limits) -> Parts:
     at = p.at
     texels, pairs, high = at.outputs // 4, at.channels // 2, 2 * at.taps[2]
-    grid = texels * pairs * at.taps[0] * at.taps[1]
-    each, parts = splits(choice["SPLITS"], at, grid, limits)
+    grid = invocations(choice, p)
+    each, parts = splits(choice, at)
     block = _block(high, parts * grid, limits)
     places: Defines = {"FOLD": 0, "X_STEP": 2 * block, "Y_STEP": pairs * texels, "C_STEP": texels}
     places |= {"ODD_STEP": block, "SPLITS": parts, "SPLIT": 4 * grid}

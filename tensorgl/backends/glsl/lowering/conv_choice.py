@@ -26,16 +26,16 @@ from tensorgl.backends.glsl.lowering.conv_shapes import (
 )
 from tensorgl.backends.glsl.lowering.conv_window import in_windows, windows
 from tensorgl.backends.glsl.memory import bucket
-from tensorgl.backends.glsl.tuning import Family
+from tensorgl.backends.glsl.tuning import Family, interface
 
-__all__ = ["CONV", "CONV_WEIGHT", "Problem", "apart", "packing", "splits"]
+__all__ = ["CONV", "CONV_WEIGHT", "Problem", "apart", "invocations", "packing", "splits"]
 
 PLANES_WORTH = 1.4
 """Planes are chosen where rows would do so many times their multiplications."""
 WINDOWS_WORTH = 4096
 """Invocations from which on windows are worth a launch that collects them."""
 MAX_SPLITS = 256
-"""Parts into which the sum of a gradient in the weight is divided at most, by estimate."""
+"""Parts into which the sum of a gradient in the weight is divided at most."""
 
 
 class Problem(NamedTuple):
@@ -111,6 +111,7 @@ def names(p: Problem, limits: Limits) -> dict[str, int]:
         "N": at.images,
         "O": at.outputs,
         "POSITIONS": prod(at.positions),
+        "LINES": at.images * prod(at.positions[:2]),
         "TAPS": at.taps[2],
         "COLUMNS": int(by_rows.walk["GROUP_OUT"]) if by_rows else 1,  # that read the same input
         "GROUPS": at.groups,
@@ -133,17 +134,24 @@ def _enough(limits: Limits) -> int:
     return 65536 if not limits.software else 256 if limits.target == "compute" else 4096
 
 
-def splits(asked: int, at: Geometry, grid: int, limits: Limits) -> tuple[int, int]:
-    """How many rows of the batch to sum up in each part, and how many parts that are.
+def invocations(c: Variant, p: Problem) -> int:
+    """How many make a part of a gradient in the weight."""
+    at, way = p.at, interface(c.kernel)
+    if way == "conv_weight.depthwise":
+        return at.channels // 4 * prod(at.taps)
+    if way == "conv_weight.planes":
+        return -(-at.outputs // 4) * prod(at.taps[:2]) * at.channels
+    if way == "conv_weight.slide":
+        return at.outputs // 4 * (at.channels // 2) * prod(at.taps[:2])
+    by_rows = packing(p)
+    assert by_rows is not None
+    return by_rows.taps * by_rows.row.run * -(-by_rows.columns // c["STEP"])
 
-    Args:
-        asked: parts; 0: as many as keep the device busy.
-        at: the geometry.
-        grid: invocations of a part.
-        limits: of the device.
-    """
-    total = at.images * at.positions[0] * at.positions[1]
-    each = -(-total // min(total, asked or MAX_SPLITS, asked or -(-2 * _enough(limits) // grid)))
+
+def splits(c: Variant, at: Geometry) -> tuple[int, int]:
+    """How many rows of the batch to sum up in each part, and how many parts that are."""
+    total = at.images * prod(at.positions[:2])
+    each = -(-total // c["SPLITS"])
     return each, -(-total // each)
 
 
@@ -171,13 +179,17 @@ def cost(c: Variant, p: Problem, limits: Limits) -> tuple[float, float]:
     return 2, max(grid, _enough(limits)) * (high + 4 * wide + high * wide / 2)
 
 
-def weight_cost(c: Variant, p: Problem, limits: Limits) -> tuple[int, int, int]:
+def weight_cost(c: Variant, p: Problem, limits: Limits) -> tuple[int, ...]:
     """An order of the ways, with as many parts as keep the device busy."""
+    if c.kernel == "conv_weight":
+        return ()
     if c.kernel == "conv_weight.planes":
         rank = 0 if _by_planes(p, 8 if limits.draw_buffers >= 8 else 4) else 3
     else:
         rank = 1 if c.kernel == "conv_weight.slide" else 2
-    return rank, c.get("SPLITS", 0), -c.get("STEP", 0)
+    wanted = min(MAX_SPLITS, -(-2 * _enough(limits) // invocations(c, p)))
+    parts = c["SPLITS"]
+    return rank, -c.get("STEP", 0), int(parts < wanted), abs(parts - wanted)
 
 
 CONV = Family("conv", key, kernels, names, cost)
