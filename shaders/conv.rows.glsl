@@ -4,7 +4,8 @@
 // invocation computes a texel, or WIDE = 2 neighbours, of R images, which are IMAGES apart.
 // tune R: 8 6 4 1
 // tune WIDE: 1 2
-// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8)
+// vary LOCAL: 64 16 32 128 256
+// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8) and (LOCAL == 64 or COMPUTE)
 // only WIDE == 1 or (COMPUTE and COLUMNS % 2 == 0)
 #input x
 #input w

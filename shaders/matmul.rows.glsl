@@ -2,7 +2,8 @@
 // tune R: 8 6 4 1
 // tune PARTS: 1 2 4 8 16 32 64 128 256 512 1024
 // tune PAD: 0 1 2 3
-// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8)
+// vary LOCAL: 64 16 32 128 256
+// only R <= OUTPUTS and (R != 6 or OUTPUTS < 8) and (LOCAL == 64 or COMPUTE)
 // only PARTS == 1 or K >= 32 * PARTS
 // only PAD == 0 or PAD == MISALIGNED
 #input a

@@ -1,5 +1,5 @@
 // out[m, n] = sum over k of a[m, k] * b[k, n]; a work group makes a tile through shared memory
-// tune BM BN BK TM TN: 128 128 16 8 8, 128 64 16 8 4, 64 64 16 4 4, 32 32 16 4 4, 128 128 8 8 8, 64 64 32 4 4
+// tune BM BN BK TM TN: 128 128 16 8 8, 128 64 16 8 4, 64 64 16 4 4, 32 32 16 4 4
 // tune PARTS: 1 2 4 8 16 32 64 128 256 512 1024
 // tune PAD: 0 1 2 3
 // only not SOFTWARE and ROWS > BM // 2 and N > BN // 2 and K > BK

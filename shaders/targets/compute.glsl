@@ -1,6 +1,6 @@
 // How kernels reach memory in the compute target: one storage buffer of texels an operand.
 // Sections begin with "//: name"; $k is the operand, $p its binding, $s where an output
-// starts, $n how many texels of numbers there are.
+// starts, $n how many texels of numbers there are, or how many invocations a work group has.
 
 //: begin
 layout(std140, binding = 0) uniform Numbers { ivec4 numbers[$n]; };
@@ -8,7 +8,7 @@ layout(std140, binding = 0) uniform Numbers { ivec4 numbers[$n]; };
 #define START numbers[0].y
 
 //: local
-layout(local_size_x = 64) in;
+layout(local_size_x = $n) in;
 
 //: input f32
 layout(std430, binding = $p) readonly buffer In$k { vec4 in$k[]; };
@@ -51,6 +51,6 @@ void store_$k(int t, ivec4 v) {
 
 //: main
 void main() {
-    int t = int(gl_GlobalInvocationID.y * (gl_NumWorkGroups.x * 64u) + gl_GlobalInvocationID.x);
+    int t = int(gl_GlobalInvocationID.y * (gl_NumWorkGroups.x * gl_WorkGroupSize.x) + gl_GlobalInvocationID.x);
     if (t < GRID) kernel(t);
 }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tensorgl import dtypes
 from tensorgl.backends.glsl.access import LANES, Index, Scope, physical
+from tensorgl.backends.glsl.device import LOCAL
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, vec
 from tensorgl.backends.glsl.layout import Layout, dense_strides, simplified, transformed
 from tensorgl.backends.glsl.shader import library_for, section, template
@@ -269,7 +270,7 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     target = limits.target
     head = [limits.header + "\n"]
     if not custom:
-        head.append(section(target, "local"))
+        head.append(section(target, "local", n=kernel.defines.get("LOCAL", LOCAL)))
     for value, k in bindings.values.items():
         mask, row = value.width - 1, row_of(value.width, limits)
         head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, r=row))

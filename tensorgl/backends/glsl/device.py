@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COPY", "KERNEL", "Device", "DeviceLost", "Limits", "is_software"]
+__all__ = ["COPY", "KERNEL", "LOCAL", "Device", "DeviceLost", "Limits", "is_software"]
 
 KERNEL, COPY = 0, 1
 """What an entry of a list of launches begins with, and its length in all; then come
@@ -23,6 +23,9 @@ A kernel runs `grid` invocations; invocation t fills texel `start` + t of its ou
 groups are zeros unless the kernel decides on them itself. A `barrier` of 1 says that it reads what a
 launch since the last barrier wrote. COPY moves whole rows, and only between memories of one width.
 """
+
+LOCAL = 64
+"""Invocations of a work group, where a kernel does not decide on it."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,8 @@ class Kernel:
         grid: invocations.
         wide: into how many contiguous blocks of `grid` texels the one output is divided; invocation t
             hands in texel t of each. 1: it is not.
-        groups: counts of work groups, for a template of the compute target that decides on them.
+        groups: counts of work groups, for a template of the compute target that decides on them. (The
+            invocations of a work group of the others are 64, or the define LOCAL.)
         order: the physical order in which the result's texels are handed in; None for row-major.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from tensorgl.backends.glsl.codegen import HEADER, Program, build
-from tensorgl.backends.glsl.device import COPY, KERNEL
+from tensorgl.backends.glsl.device import COPY, KERNEL, LOCAL
 from tensorgl.backends.glsl.ir import Kernel, Number, Value, kind_of
 from tensorgl.backends.glsl.lowering import Context
 from tensorgl.backends.glsl.memory import Block, Buffer, Pool, bucket
@@ -45,6 +45,10 @@ class Output(NamedTuple):
         return (
             leaves[self.place] if self.leaf else Buffer(blocks[self.place], self.start, self.order)
         )
+
+
+MAX_GROUPS = 65535
+"""In a direction; every driver allows so many."""
 
 
 class Plan:
@@ -183,7 +187,7 @@ class _Maker:
         barrier = self.hazard(inputs, dict(zip(outputs, owners, strict=True)))
         start = _start(stored[0])
         plan.launches.extend(
-            [KERNEL, number, offset, kernel.grid, start, *kernel.groups, barrier, len(outputs)]
+            [KERNEL, number, offset, kernel.grid, start, *_groups(kernel), barrier, len(outputs)]
         )
         plan.launches.extend([len(inputs), *outputs, *inputs])
         target = stored[0]
@@ -261,3 +265,13 @@ def _about(kernel: Kernel, program: Program, memory: Container[Value]) -> Launch
     names = tuple(reversed(ops))
     name = kernel.template or "_".join(names[:3]) or "map"
     return Launch(name, names, stored[0].shape, stored[0].dtype.name, moved)
+
+
+def _groups(kernel: Kernel) -> tuple[int, int, int]:
+    """Counts of work groups, where they are not the usual ones."""
+    local = int(kernel.defines.get("LOCAL", LOCAL))
+    if local == LOCAL:
+        return kernel.groups
+    count = -(-kernel.grid // local)
+    rows = -(-count // MAX_GROUPS)
+    return -(-count // rows), rows, 1

@@ -4,6 +4,7 @@ A kernel's file says in its head what can be varied, and nothing else has to kno
 
     // tune R: 8 4 1                     a #define of the text, and its values
     // tune BM BN: 64 64, 128 64         several that go together
+    // vary LOCAL: 64 128                one that the estimate knows nothing of, and takes the first of
     // only R <= OUTPUTS                 a condition in Python's words, on parameters and on what the
                                          family tells of the problem; there may be several
     // variant of matmul.rows            this file has the interface of that one, and competes with it
@@ -19,7 +20,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import count, product
+from itertools import chain, count, product
 from types import CodeType
 from typing import Any
 
@@ -31,9 +32,8 @@ __all__ = ["Choices", "Family", "Tuning", "interface", "space"]
 
 KEPT = 4096
 """Estimates that are kept."""
-_TUNE, _ONLY, _OF = (
-    re.compile(rf"^// {word} (.*)", re.MULTILINE) for word in ("tune", "only", "variant of")
-)
+_AXIS = re.compile(r"^// (tune|vary) (.*)", re.MULTILINE)
+_ONLY, _OF = (re.compile(rf"^// {word} (.*)", re.MULTILINE) for word in ("only", "variant of"))
 
 
 Choices = Mapping[tuple[str, Key], Variant]
@@ -48,12 +48,14 @@ class Space:
         kernel: the file's name.
         base: the kernel whose interface it has; itself, if it is no variant of another.
         axes: names of parameters that go together, and their values.
+        varied: how many of the axes, the last ones, the estimate knows nothing of.
         only: the conditions.
     """
 
     kernel: str
     base: str
     axes: tuple[tuple[tuple[str, ...], tuple[tuple[int, ...], ...]], ...]
+    varied: int
     only: tuple[CodeType, ...]
 
     def fits(self, variant: Variant, names: Mapping[str, int]) -> bool:
@@ -61,10 +63,13 @@ class Space:
         known = {**names, **dict(variant.values)}
         return all(eval(test, {"__builtins__": {}}, known) for test in self.only)  # our own files
 
-    def variants(self, names: Mapping[str, int]) -> Iterator[Variant]:
-        """All that can serve a problem of which this is told."""
+    def variants(self, names: Mapping[str, int], estimated: bool = False) -> Iterator[Variant]:
+        """All that can serve a problem of which this is told; or those among which the estimate decides."""
         keys = [key for group, _ in self.axes for key in group]
-        for chosen in product(*(values for _, values in self.axes)):
+        fixed = len(self.axes) - self.varied if estimated else len(self.axes)
+        for chosen in product(
+            *(values if k < fixed else values[:1] for k, (_, values) in enumerate(self.axes))
+        ):
             flat = (value for group in chosen for value in group)
             variant = Variant.of(self.kernel, **dict(zip(keys, flat, strict=True)))
             if self.fits(variant, names):
@@ -72,15 +77,16 @@ class Space:
 
 
 def _space(kernel: str, head: str) -> Space:
-    axes = []
-    for line in _TUNE.findall(head):
+    axes, varied = [], 0
+    for word, line in sorted(_AXIS.findall(head), key=lambda axis: axis[0]):
         names, _, values = line.partition(":")
         group = tuple(names.split())
         rows = values.split(",") if len(group) > 1 else values.split()
         axes.append((group, tuple(tuple(map(int, row.split())) for row in rows)))
+        varied += word == "vary"
     only = (compile(line, f"{kernel}.glsl", "eval") for line in _ONLY.findall(head))
     base = _OF.search(head)
-    return Space(kernel, base[1].strip() if base else kernel, tuple(axes), tuple(only))
+    return Space(kernel, base[1].strip() if base else kernel, tuple(axes), varied, tuple(only))
 
 
 @cache
@@ -143,8 +149,10 @@ class Family:
 
     def cheapest(self, problem: Any, limits: Limits) -> Variant:
         """The best by estimate, which knows the kernels but not their variants."""
-        known = (v for v in self.variants(problem, limits) if interface(v.kernel) == v.kernel)
-        return min(known, key=lambda v: self.cost(v, problem, limits))
+        known = self.names(problem, limits) | _about(limits)
+        able = (k for k in self.kernels(problem, limits) if _serves(k, limits))
+        found = chain.from_iterable(space(k).variants(known, estimated=True) for k in able)
+        return min(found, key=lambda v: self.cost(v, problem, limits))
 
 
 def _about(limits: Limits) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import moderngl
 
-from tensorgl.backends.glsl.device import Limits
+from tensorgl.backends.glsl.device import LOCAL, Limits
 from tensorgl.backends.glsl.memory import BYTES
 from tensorgl.backends.glsl.shader import compile_error
 from tensorgl.backends.opengl.device import MAX_TEXELS, NativeDevice
@@ -17,8 +17,6 @@ __all__ = ["ComputeDevice"]
 
 _BARRIER = moderngl.SHADER_STORAGE_BARRIER_BIT
 _HOST_BARRIER = moderngl.BUFFER_UPDATE_BARRIER_BIT
-LOCAL = 64
-"""Invocations of a work group, as in shaders/targets/compute.glsl."""
 
 
 class ComputeDevice(NativeDevice):

@@ -145,6 +145,11 @@ WAYS = {
         plane("9 8 9 9", "8 1 3 3", padding=1, groups=8),
         plane("4 12 8 9", "12 1 3 2", stride=2, padding=1, dilation=2, groups=12),
         Shape((2, 4, 3, 4, 5), (4, 1, 2, 2, 3), (1, 2, 1), ((1, 0), (0, 1), (1, 1)), (1, 1, 1), 4),
+        # in planes
+        plane("9 8 9 8", "8 1 3 3", padding=1, groups=8),
+        plane("3 4 7 12", "4 1 7 7", padding=3, groups=4),
+        plane("5 4 16 16", "4 1 5 5", stride=2, padding=2, groups=4),
+        Shape((2, 4, 3, 4, 8), (4, 1, 2, 2, 3), (1, 1, 1), ((1, 0), (2, 1), (1, 1)), (2, 2, 1), 4),
     ],
     "plain": [
         plane("3 5 7 7", "4 5 3 3", padding=1),
@@ -159,6 +164,7 @@ FEW = [
     plane("16 1 28 28", "10 1 5 5", padding=2),
     plane("9 1 13 11", "4 1 3 3", padding=1),
     plane("14 8 9 9", "8 1 3 3", padding=1, groups=8),
+    plane("14 8 12 12", "8 1 3 3", padding=1, groups=8),
 ]
 """For numbers of render targets that do not divide the batch."""
 WINDOWS = [
@@ -303,6 +309,21 @@ class TestOperands:
         expected = tg.nn.functional.conv2d(*(v.cpu() for v in (x, w, bias)), padding=1).relu()
         np.testing.assert_allclose(out.cpu().numpy(), expected.numpy(), rtol=0, atol=2e-5)
 
+    def test_depthwise_takes_images_as_they_lie(self) -> None:
+        backend = backend_of(GL)
+        values, taps = numbers((4, 8, 8, 8), 0), numbers((8, 1, 3, 3), 1)
+        expected = tg.nn.functional.conv2d(tg.tensor(values), tg.tensor(taps), padding=1, groups=8)
+        planes, w = tg.tensor(values, device="gl"), tg.tensor(taps, device="gl")
+        last = tg.nn.functional.conv2d(planes, tg.eye(8, device="gl").reshape(8, 8, 1, 1))
+        for x, order in ((planes, None), (last, (0, 2, 3, 1))):
+            backend.synchronize()
+            before = backend.counters()["launches"]
+            out = tg.nn.functional.conv2d(x, w, padding=1, groups=8)
+            backend.synchronize()
+            assert backend.counters()["launches"] - before == 2  # weights packed, and it
+            assert out._data.buffer.order == order
+            np.testing.assert_allclose(out.cpu().numpy(), expected.numpy(), rtol=0, atol=2e-5)
+
     def test_packed_weights_of_a_layer_are_one_launch(self) -> None:
         backend = backend_of(GL)
         x, w = (tg.tensor(a, device="gl", requires_grad=True) for a in (self.x, self.w))
@@ -373,13 +394,13 @@ class TestChoice:
     def test_compute_shares_more_between_neighbours(self) -> None:
         case = plane("64 16 14 14", "32 16 3 3", padding=1)
         even, odd = case, plane("64 16 14 14", "4 16 3 3", padding=1)
-        assert choice(even, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=2)
-        assert choice(odd, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=1)
+        assert choice(even, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=2, LOCAL=64)
+        assert choice(odd, "conv", COMPUTE) == Variant.of("conv.rows", R=8, WIDE=1, LOCAL=64)
         strided = plane("256 16 14 14", "32 16 3 3", padding=1, stride=2)
-        assert choice(strided, "conv", FRAGMENT) == Variant.of("conv.rows", R=8, WIDE=1)
+        assert choice(strided, "conv", FRAGMENT) == Variant.of("conv.rows", R=8, WIDE=1, LOCAL=64)
         more = strided._replace(x=(384, 16, 14, 14))
         few = replace(FRAGMENT, draw_buffers=6)
-        assert choice(more, "conv", few) == Variant.of("conv.rows", R=6, WIDE=1)
+        assert choice(more, "conv", few) == Variant.of("conv.rows", R=6, WIDE=1, LOCAL=64)
 
     def test_hardware_gets_more_invocations(self) -> None:
         case = plane("64 16 14 14", "32 16 3 3", padding=1)

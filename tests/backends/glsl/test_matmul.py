@@ -104,9 +104,13 @@ def tiled(bm: int, bn: int, bk: int, tm: int, tn: int, parts: int = 1, pad: int 
 
 CHOICES = [
     Variant.of(PLAIN),
-    *(Variant.of(ROWS, R=r, PARTS=parts, PAD=0) for r in (8, 6, 4, 1) for parts in (1, 3)),
-    Variant.of(ROWS, R=8, PARTS=1, PAD=3),
-    Variant.of(ROWS, R=6, PARTS=2, PAD=3),
+    *(
+        Variant.of(ROWS, R=r, PARTS=parts, PAD=0, LOCAL=64)
+        for r in (8, 6, 4, 1)
+        for parts in (1, 3)
+    ),
+    Variant.of(ROWS, R=8, PARTS=1, PAD=3, LOCAL=64),
+    Variant.of(ROWS, R=6, PARTS=2, PAD=3, LOCAL=64),
     tiled(128, 128, 16, 8, 8),
     tiled(32, 32, 16, 4, 4, 3),
     tiled(128, 64, 16, 8, 4, 2, 2),
@@ -235,7 +239,7 @@ def test_operands_in_another_physical_order(order: tuple[int, ...], gl_target: s
 def test_added_to_what_lies_in_another_order(
     order: tuple[int, ...], gl_target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choice = Variant.of(ROWS, R=4, PARTS=1, PAD=0)
+    choice = Variant.of(ROWS, R=4, PARTS=1, PAD=0, LOCAL=64)
     monkeypatch.setattr(use(gl_target).tuning, "choose", lambda family, p: choice)
     a, b, c = numbers((4, 12, 20)), numbers((20, 7), 1), numbers((4, 12, 7), 2)
     x, y = tg.tensor(a, device="gl"), tg.tensor(b, device="gl")
@@ -277,7 +281,9 @@ def test_choice_by_size() -> None:
     assert choose(dense(4096, 4096, 4096), limits()) == tiled(128, 128, 16, 8, 8)
     for software in (False, True):
         fragment = limits(software=software, **FRAGMENT)
-        assert choose(dense(2048, 2048, 2048), fragment) == Variant.of(ROWS, R=8, PARTS=1, PAD=0)
+        assert choose(dense(2048, 2048, 2048), fragment) == Variant.of(
+            ROWS, R=8, PARTS=1, PAD=0, LOCAL=64
+        )
         for buffers, rows in ((7, 6), (6, 6), (4, 4)):
             few = replace(fragment, draw_buffers=buffers)
             assert choose(dense(2048, 2048, 2048), few)["R"] == rows
@@ -285,12 +291,12 @@ def test_choice_by_size() -> None:
         assert choose(dense(512, 512, 511), fragment)["PAD"] == 1
         assert choose(dense(2, 3, 2), fragment).get("PARTS", 1) == 1
     found = choose(dense(512, 512, 512), limits(software=True))
-    assert found == Variant.of(ROWS, R=8, PARTS=1, PAD=0)
+    assert found == Variant.of(ROWS, R=8, PARTS=1, PAD=0, LOCAL=64)
     assert choose(dense(512, 512, 512, floats=False), limits()).kernel == PLAIN
 
 
 def test_measured_choices_come_first() -> None:
-    p, best = dense(100, 100, 100), Variant.of(ROWS, R=4, PARTS=2, PAD=0)
+    p, best = dense(100, 100, 100), Variant.of(ROWS, R=4, PARTS=2, PAD=0, LOCAL=64)
     tuning = Tuning(limits())
     tuning.use({("matmul", shape_class(p)): best})
     assert tuning.choose(MATMUL, p) == best

@@ -90,8 +90,8 @@ def test_other_choices_make_other_plans(untuned: GlslBackend) -> None:
         product()[0].cpu()
         return untuned.counters()["launches"] - before
 
-    one = Variant.of("matmul.rows", R=1, PARTS=1, PAD=0)
-    parts = Variant.of("matmul.rows", R=1, PARTS=4, PAD=0)
+    one = Variant.of("matmul.rows", R=1, PARTS=1, PAD=0, LOCAL=64)
+    parts = Variant.of("matmul.rows", R=1, PARTS=4, PAD=0, LOCAL=64)
     product()[0].cpu()
     (key,) = untuned.tuning.asked or {}
     counts = []
@@ -116,6 +116,11 @@ class TestHeads:
             {"A": 3, "B": 4, "C": 5},
         ]
         assert space.base == "some.kernel"
+
+    def test_what_is_only_measured(self) -> None:
+        space = self.space("// vary A: 1 2", "// tune B: 3 4")
+        assert [(v["A"], v["B"]) for v in space.variants({}, estimated=True)] == [(1, 3), (1, 4)]
+        assert len(list(space.variants({}))) == 4
 
     def test_a_condition_on_the_problem(self) -> None:
         space = self.space("// tune R: 8 4", "// only R <= OUTPUTS", "// variant of matmul.rows")
@@ -146,11 +151,11 @@ class TestChoices:
     @pytest.mark.parametrize(
         "unable",
         [
-            Variant.of("matmul.gone", R=4, PARTS=1, PAD=0),
+            Variant.of("matmul.gone", R=4, PARTS=1, PAD=0, LOCAL=64),
             Variant.of("matmul.rows", R=4),
-            Variant.of("matmul.rows", R=16, PARTS=1, PAD=0),
-            Variant.of("matmul.rows", R=4, PARTS=64, PAD=0),
-            Variant.of("conv.rows", R=4, WIDE=1),
+            Variant.of("matmul.rows", R=16, PARTS=1, PAD=0, LOCAL=64),
+            Variant.of("matmul.rows", R=4, PARTS=64, PAD=0, LOCAL=64),
+            Variant.of("conv.rows", R=4, WIDE=1, LOCAL=64),
         ],
         ids=str,
     )
@@ -161,7 +166,7 @@ class TestChoices:
 
 
 FINDING = Finding(
-    "matmul", KEY[1], Variant.of("matmul.rows", R=4, PARTS=2, PAD=0), 1.25, "matmul-100"
+    "matmul", KEY[1], Variant.of("matmul.rows", R=4, PARTS=2, PAD=0, LOCAL=64), 1.25, "matmul-100"
 )
 NONE = Finding("matmul", (1, 2), None, 1.0, "matmul-2")
 
