@@ -17,6 +17,10 @@ from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value
 __all__ = ["flat_cat", "place"]
 
 
+LAUNCH = 4096
+"""Texels that can be copied in the time of a launch: on software, which takes 10 to 20 ns for each."""
+
+
 class _Piece(NamedTuple):
     value: Value
     start: int  # in texels
@@ -37,8 +41,8 @@ def place(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
     """Mark the values that are written into a flat `cat`; the kernels without those that this spares.
 
     A piece that no kernel can write there (it was realised before, several blocks are drawn at once, or its
-    kernel would draw to the texture that it reads) is copied by a kernel of its own if the `cat` has too
-    many pieces to be one kernel.
+    kernel would draw to the texture that it reads) is copied by a kernel of its own, if that is less work
+    than one that copies all, or if the `cat` has too many pieces to be one.
     """
     makers = {v: k for k in kernels for v in k.outputs if v is not None}
     kept: list[Kernel] = []
@@ -48,7 +52,8 @@ def place(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
             kept.append(kernel)
             continue
         pieces, copies = _pieces(whole, makers, limits)
-        if copies and len(whole.operands) < limits.inputs:
+        apart = sum(LAUNCH + k.grid for k in copies)
+        if apart > LAUNCH + whole.texels and len(whole.operands) < limits.inputs:
             kept.append(kernel)
             continue
         kept += copies

@@ -34,6 +34,7 @@ from tensorgl.backends.glsl.lowering.conv_shapes import (
     Pack,
     Packing,
     axes,
+    depthwise_walk,
     geometry,
     planes_pack,
     planes_walk,
@@ -55,11 +56,21 @@ def _planar(rank: int) -> tuple[int, ...]:
     return (1, 0, *range(2, rank))
 
 
+def _row_major(x: Operand) -> bool:
+    """Whether an operand is whole texels of memory, in its order."""
+    return x.value.order is None and x.aligned and x.layout.dense
+
+
+def _flat(x: Operand) -> Operand:
+    """An operand's memory as one dim, of whole texels."""
+    return x.through((-(-x.layout.size // 4) * 4,), (1,))
+
+
 def _arranged(x: Operand, order: tuple[int, ...], context: Context) -> Operand:
     """An operand's memory, its dims in an order, as one dim; of a copy where it lies otherwise."""
     value = x.value
-    if value.order is None and x.aligned and x.permuted(order).layout.dense:
-        return x.through((-(-x.layout.size // 4) * 4,), (1,))
+    if _row_major(x.permuted(order)):
+        return _flat(x)
     known = value.order or range(len(value.shape))
     alike = [d for d in known if value.shape[d] > 1] == [d for d in order if value.shape[d] > 1]
     if not x.whole or value.shape != x.shape or not alike:
@@ -250,15 +261,19 @@ WANTED["conv_weight_planes"] = lambda value, k: None if k else _planar(len(value
 
 @anchor("conv_depthwise")
 def depthwise(value: Value, context: Context) -> Kernel:
-    """A convolution, or its adjoint in the input, whose channels stay apart."""
+    """A convolution, or its adjoint in the input, whose channels stay apart: in planes where x lies so."""
     p, choice = value.params
     x, w = value.operands
-    order = _last(len(value.shape))
-    images = apart(choice["R"], p, context.limits)
-    defines = _walk(p.at, p.kind == "conv_input") | {"CT": p.at.channels // 4}
-    defines |= dict(choice.values) | {"IMAGES": images}
-    inputs = {"x": _arranged(x, order, context), "w": w}
+    images, adjoint = apart(choice["R"], p, context.limits), p.kind == "conv_input"
+    common: Defines = dict(choice.values) | {"IMAGES": images}
     grid = images * p.shape[1]
+    walk = depthwise_walk(p.at, adjoint=adjoint)
+    if walk is not None and _row_major(x):
+        name, inputs = "conv.depthwise.planes", {"x": _flat(x), "w": w}
+        return Kernel([value], [value], name, walk | common, inputs, grid, choice["R"])
+    order = _last(len(value.shape))
+    defines = _walk(p.at, adjoint) | common | {"CT": p.at.channels // 4}
+    inputs = {"x": _arranged(x, order, context), "w": w}
     return Kernel([value], [value], choice.kernel, defines, inputs, grid, choice["R"], order=order)
 
 

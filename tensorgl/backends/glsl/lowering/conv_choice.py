@@ -179,8 +179,8 @@ def cost(c: Variant, p: Problem, limits: Limits) -> tuple[float, float]:
     return 2, max(grid, _enough(limits)) * (high + 4 * wide + high * wide / 2)
 
 
-def weight_cost(c: Variant, p: Problem, limits: Limits) -> tuple[int, ...]:
-    """An order of the ways, with as many parts as keep the device busy."""
+def weight_cost(c: Variant, p: Problem, limits: Limits) -> tuple[float, ...]:
+    """An order of the ways, with about as many parts as keep the device busy."""
     if c.kernel == "conv_weight":
         return ()
     if c.kernel == "conv_weight.planes":
@@ -189,7 +189,7 @@ def weight_cost(c: Variant, p: Problem, limits: Limits) -> tuple[int, ...]:
         rank = 1 if c.kernel == "conv_weight.slide" else 2
     wanted = min(MAX_SPLITS, -(-2 * _enough(limits) // invocations(c, p)))
     parts = c["SPLITS"]
-    return rank, -c.get("STEP", 0), int(parts < wanted), abs(parts - wanted)
+    return rank, -c.get("STEP", 0), max(parts / wanted, wanted / parts)
 
 
 CONV = Family("conv", key, kernels, names, cost)

@@ -26,6 +26,7 @@ __all__ = [
     "Packing",
     "adjoint_packing",
     "axes",
+    "depthwise_walk",
     "forward_packing",
     "geometry",
     "planes_pack",
@@ -272,6 +273,19 @@ def planes_walk(at: Geometry) -> Defines | None:
     )
     walk |= {"N": at.images, "C": at.channels, "OX": at.positions[2] // 4, "IX": at.size[2] // 4}
     return walk | {"PX": (p + front) // 4, "FRONT": front, "RUN": _ceil(front + k + 3 * s, 4)}
+
+
+def depthwise_walk(at: Geometry, *, adjoint: bool) -> Defines | None:
+    """What conv.depthwise.planes is told; None if it can't compute a convolution, or its adjoint in x."""
+    if adjoint:  # a convolution with the taps mirrored
+        if at.stride != ONES:
+            return None
+        pz, py, px = (
+            (k - 1) * d - p for k, d, p in zip(at.taps, at.dilation, at.before, strict=True)
+        )
+        at = at._replace(size=at.positions, positions=at.size, before=(pz, py, px))
+    walk = planes_walk(at._replace(groups=1))
+    return None if walk is None else walk | {"ADJOINT": int(adjoint)}
 
 
 def planes_pack(at: Geometry, high: int) -> Pack:
