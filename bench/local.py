@@ -1,7 +1,8 @@
-"""A case of one side in this process; as a program (`python -m bench.local SIDE CASE`) a worker.
+"""A case made with a library in this Python, which may be Pyodide's in a tab (browser/inside.py).
 
-The worker first prints a line of JSON that describes itself and a call, then answers each line of its
-input; `worker.py` asks. It imports little, as starting is among the things that are timed.
+As a program (`python -m bench.local SIDE CASE`) it is a worker, which first prints a line of JSON
+that describes itself and a call, then answers each line of its input; `worker.py` asks. It imports
+little, as starting is among the things that are timed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ class Local:
 
     Attributes:
         about: `first_s`, the seconds of the first call, and `versions`; on device gl `renderer`,
-            `driver`, `target` and `software` too and, but for a case of the start, `launches` of a
-            call, `bytes_peak` of device memory and `gpu_s`, the seconds that the launches of a call
-            took by the GPU's own clock.
+            `target`, `software` and, outside of a tab, `driver` too; but for a case of the start also
+            `launches` of a call, `bytes_peak` of device memory and `gpu_s`, the seconds that the
+            launches of a call took as the profiler has it: by the GPU's own clock, or each waited
+            for (software; a tab, where that adds a round trip to every launch).
     """
 
     def __init__(self, lib: Any, device: str, case: Case) -> None:
@@ -83,10 +85,11 @@ class Local:
         limits = self._backend.device.limits
         about = {
             "renderer": limits.renderer,
-            "driver": self._backend.device.context.info["GL_VERSION"],
             "target": limits.target,
             "software": limits.software,
         }
+        if sys.platform != "emscripten":  # a browser hides its driver
+            about["driver"] = self._backend.device.context.info["GL_VERSION"]
         if case.group == "start":
             return about
         before = self._backend.counters()

@@ -15,7 +15,7 @@ import tensorgl as tg
 
 from .cases.case import TOLERANCE, Array, Case
 from .timing import Timing, interleaved
-from .worker import ProcessWorker, Stage, Worker
+from .worker import ProcessWorker, Stage, UnsupportedError, Worker
 
 __all__ = ["Outcome", "measure", "relative_error"]
 
@@ -31,12 +31,14 @@ class Outcome:
         about: what its worker says; see `Local`.
         error: the largest error of a result, relative to its largest number.
         timing: None where it was not timed.
-        fault: why it was not, other than that the side cannot do such a thing.
+        unsupported: why the side cannot do such a thing.
+        fault: why it was not timed though it can.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
     error: float | None = None
     timing: Timing | None = None
+    unsupported: str = ""
     fault: str = ""
 
 
@@ -68,11 +70,11 @@ def measure(
         for side, outcome in outcomes.items():
             say(f"{side} starts")
             try:
-                worker = stage.worker(side, case.name)
-                if worker is None:
-                    continue
-                workers[side] = worker
+                worker = workers[side] = stage.worker(side, case.name)
                 outcome.error = relative_error(worker.check(), expected)
+            except UnsupportedError as why:
+                outcome.unsupported = str(why)
+                continue
             except RuntimeError as failure:
                 outcome.fault = f"failed: {failure}"
                 continue

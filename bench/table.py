@@ -85,8 +85,11 @@ class Table:
         line += f"{'' if rate is None else f'{rate:.1f}':>9}{ours.about.get('launches') or '':>10}"
         line += f"{f'{max(errors):.0e}' if errors else '':>9}   {_bar(case, outcomes)}"
         self._devices |= {s: o.about["renderer"] for s, o in outcomes.items() if _renderer(o)}
-        faults = [f"  {s} {_short(o.fault)}" for s, o in outcomes.items() if o.fault]
-        return [line.rstrip(), *self._memory(outcomes), *faults]
+        said = [
+            f"  not supported by {s}: {o.unsupported}" for s, o in outcomes.items() if o.unsupported
+        ]
+        said += [f"  {s} {_short(o.fault)}" for s, o in outcomes.items() if o.fault]
+        return [line.rstrip(), *self._memory(outcomes), *said]
 
     def foot(self) -> list[str]:
         """The geometric means, and what the columns mean."""

@@ -14,6 +14,8 @@ __all__ = ["PeakMemory", "Timing", "interleaved", "sampler"]
 WARM = 0.01  # seconds of calls before a sample
 SAMPLE = 0.1  # seconds that a sample of the fastest lasts at least
 LONGEST = 1.0  # seconds that a sample of more than one call lasts at most
+PATIENCE = 60.0  # seconds after which FEWEST samples are enough
+FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,28 @@ def sampler(
 ) -> Callable[[int], float]:
     """A function that calls `function` n times and gives the seconds a call took.
 
-    Before that it calls it for `WARM` seconds, for threads to wake up and caches to fill. `finish`
-    returns when all work is done, where calls return before.
+    Before that it calls it for `WARM` seconds, for threads to wake up and caches to fill, unless a
+    single call takes that long; peers/worker.js does the same. `finish` returns when all work is
+    done, where calls return before.
     """
-    for _ in range(3):
-        function()
-    finish()
-    gc.collect()
 
-    def sample(n: int) -> float:
-        end = time.perf_counter() + WARM
-        while time.perf_counter() < end:
-            function()
-            finish()
+    def seconds(n: int) -> float:
         start = time.perf_counter()
         for _ in range(n):
             function()
         finish()
         return (time.perf_counter() - start) / n
+
+    known = seconds(1)
+    gc.collect()
+
+    def sample(n: int) -> float:
+        nonlocal known
+        end = time.perf_counter() + WARM
+        while known < WARM and time.perf_counter() < end:
+            seconds(1)
+        known = seconds(n)
+        return known
 
     return sample
 
@@ -69,7 +75,7 @@ def interleaved(
     Args:
         samplers: by name; see `sampler`.
         budget: seconds for all of them together.
-        least: samples that are taken whatever they take, at least 2.
+        least: samples that are taken though they exceed the budget, until `PATIENCE` is at an end.
         pause: seconds before each sample, for the threads of the one before to fall asleep.
         calls: of each sample; None: as many as are needed.
     """
@@ -79,11 +85,14 @@ def interleaved(
         most = SAMPLE / min(once.values())
         counts = {name: max(1, int(min(most, LONGEST / s))) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in samplers}
-    end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(next(iter(samples.values()))) < least:
+    begin, taken = time.perf_counter(), 0
+    while (passed := time.perf_counter() - begin) < budget or taken < (
+        least if passed < PATIENCE else FEWEST
+    ):
         for name, sample in samplers.items():
             time.sleep(pause)
             samples[name].append(sample(counts[name]))
+        taken += 1
     return {name: _summary(values) for name, values in samples.items()}
 
 

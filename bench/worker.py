@@ -12,11 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-from unittest.mock import patch
 
 import numpy as np
 
@@ -24,7 +23,11 @@ from .cases import CASES
 from .cases.case import Array
 from .sides import BROWSERS, COLD, SIDES
 
-__all__ = ["ProcessWorker", "Stage", "Worker"]
+__all__ = ["ProcessWorker", "Stage", "UnsupportedError", "Worker"]
+
+
+class UnsupportedError(RuntimeError):
+    """A library cannot do what a case asks for; the message says why."""
 
 
 class Worker(Protocol):
@@ -146,25 +149,21 @@ class Stage:
         self._browser = browser
         self._tab: Any = None
 
-    def worker(self, side: str, case: str) -> Worker | None:
-        """A case of a side, warm; None where the side cannot do such a thing.
+    def worker(self, side: str, case: str) -> Worker:
+        """A case of a side, warm.
 
         Raises:
+            UnsupportedError: the side cannot do such a thing.
             RuntimeError: it failed.
         """
         cold = CASES[case].group == "start"
         if SIDES[side].where == "process":
             return ColdWorker(lambda: _cold(side, case)) if cold else ProcessWorker(side, case)
-        from .browser import UnsupportedError
-
-        try:
-            if cold:
-                return ColdWorker(lambda: self._cold_tab(side, case))
-            if self._tab is None:
-                self._tab = self._new_tab(self._in_tab)
-            worker = self._tab.worker(side, case)
-        except UnsupportedError:
-            return None
+        if cold:
+            return ColdWorker(lambda: self._cold_tab(side, case))
+        if self._tab is None:
+            self._tab = self._new_tab(self._in_tab)
+        worker: Worker = self._tab.worker(side, case)
         _tell(worker, self._tab)
         return worker
 
@@ -174,14 +173,13 @@ class Stage:
             self._tab.close()
             self._tab = None
 
-    def _new_tab(self, sides: Collection[str]) -> Any:
+    def _new_tab(self, sides: Collection[str], env: Mapping[str, str] | None = None) -> Any:
         from .browser import Tab
 
-        return Tab(BROWSERS[self._browser or "gpu"], sides)
+        return Tab(BROWSERS[self._browser or "gpu"], sides, env)
 
     def _cold_tab(self, side: str, case: str) -> tuple[Worker, float, Callable[[], None]]:
-        with patch.dict(os.environ, COLD):  # the browser inherits them
-            tab = self._new_tab([side])
+        tab = self._new_tab([side], COLD)
         try:
             worker = tab.worker(side, case)
         except BaseException:

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -118,7 +118,12 @@ class Browser:
 
 @contextmanager
 def launch(
-    name: str, url: str, *, headed: bool = False, args: Sequence[str] = ()
+    name: str,
+    url: str,
+    *,
+    headed: bool = False,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Generator[Browser, None, None]:
     """Open a page in a new browser with a fresh profile; at the end both are gone.
 
@@ -129,6 +134,7 @@ def launch(
         url: the page.
         headed: show a window.
         args: more arguments for the browser's command line.
+        env: more environment variables for it.
 
     Raises:
         BrowserError: the browser or the display it needs is missing.
@@ -161,7 +167,12 @@ def launch(
     guard = [sys.executable, "-I", "-S", __file__, str(folder), str(int(framed)), *command]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            guard, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            guard,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
         )
         try:
             yield Browser(process, log)

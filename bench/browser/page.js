@@ -2,8 +2,8 @@
 // The page of tab.py: hands each question to the library that it is for, and the answer back.
 //
 //   {do: "load", side, script}              start a library; {browser, versions, load_s}
-//   {do: "open", side, key, op, sizes}      make a case ready; {first_s, launches, renderer, library}, or
-//                                           {unsupported}: why the library cannot
+//   {do: "open", side, case, key, op,       make a case ready; {first_s, launches, renderer} and what
+//    sizes, group}                          tensorgl says besides, or {unsupported}: why the library cannot
 //   {do: "time", side, key, n}              {seconds} that one of n calls took
 //   {do: "check", side, key}                {arrays}: each {shape, dtype, data}, data in base64
 //   {do: "close", side, key}                {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from itertools import count
 from pathlib import Path
@@ -23,13 +23,14 @@ from tensorgl.wasm import browsers, server, site, vendor
 
 from ..cases import CASES, Case
 from ..sides import SIDES
+from ..worker import UnsupportedError
 
-__all__ = ["IN_TAB", "Tab", "TabError", "TabWorker", "UnsupportedError"]
+__all__ = ["IN_TAB", "Tab", "TabError", "TabWorker"]
 
 IN_TAB = tuple(name for name, side in SIDES.items() if side.where == "tab")
 """What can be timed in a tab."""
-SILENCE_S = 120.0
-"""How long a tab may leave a question unanswered."""
+SILENCE_S = 300.0
+"""How long a tab may leave a question unanswered: three steps of jax-js can take minutes."""
 TICK_S = 0.5
 
 _HERE = Path(__file__).parent
@@ -41,23 +42,19 @@ class TabError(RuntimeError):
     """The tab, or a library in it, failed. The tab can still be used unless it has `ended`."""
 
 
-class UnsupportedError(RuntimeError):
-    """A library has no such operation."""
-
-
 class TabWorker:
     """A case of one side: call it with a number of calls, and it gives the seconds a call took.
 
     Attributes:
-        about: `first_s`, the seconds of the first call with all compilation; `launches`, draws of one
-            call (0 on a CPU); `renderer` ("" on a CPU); `library`, its name and version.
+        about: of tensorgl as in `Local`; of a peer `first_s`, the seconds of the first call with all
+            compilation, `launches`, draws of one call, and `renderer`.
     """
 
     def __init__(self, tab: Tab, side: str, case: Case) -> None:
         self._tab, self._what = tab, {"side": side, "case": case.name, "key": next(tab._keys)}
-        about = self._ask(do="open", op=case.op, sizes=case.sizes)
+        about = self._ask(do="open", op=case.op, sizes=case.sizes, group=case.group)
         if "unsupported" in about:
-            raise UnsupportedError(f"{side} cannot run {case.name}: {about['unsupported']}")
+            raise UnsupportedError(about["unsupported"])
         self.about: dict[str, Any] = about
 
     def __call__(self, n: int) -> float:
@@ -85,12 +82,18 @@ class Tab:
         ended: whether it is over with the tab: it crashed, or said nothing for too long.
     """
 
-    def __init__(self, browser_args: Sequence[str], sides: Collection[str]) -> None:
+    def __init__(
+        self,
+        browser_args: Sequence[str],
+        sides: Collection[str],
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Open it and load what the sides need.
 
         Args:
             browser_args: for Chromium's command line, such as one of BROWSERS.
             sides: of IN_TAB.
+            env: more environment variables for the browser.
 
         Raises:
             BrowserError: there is no Chromium.
@@ -109,7 +112,7 @@ class Tab:
         try:
             browsers.find("chromium")  # before anything is fetched or built for it
             peers = [side for side in sides if SIDES[side].library != "tensorgl"]
-            self._runner.run(self._open(browser_args, bool(peers)))
+            self._runner.run(self._open(browser_args, env, bool(peers)))
             self.about: dict[str, Any] = {"versions": {}, "load_s": {}}
             if len(peers) < len(sides):
                 self._load("tensorgl", (_HERE / "inside.py").read_text(encoding="utf-8"))
@@ -129,7 +132,7 @@ class Tab:
         """Make a case ready on a side: build it and call it for the first times.
 
         Raises:
-            UnsupportedError: the side has no such operation.
+            UnsupportedError: the side cannot do such a thing.
             TabError: it failed.
         """
         return TabWorker(self, side, CASES[case])
@@ -156,7 +159,9 @@ class Tab:
         self.about["versions"] |= about["versions"]
         self.about["load_s"][library] = about["load_s"]
 
-    async def _open(self, browser_args: Sequence[str], peers: bool) -> None:
+    async def _open(
+        self, browser_args: Sequence[str], env: Mapping[str, str] | None, peers: bool
+    ) -> None:
         files = {path.relative_to(_HERE).as_posix(): path for path in _HERE.rglob("*")}
         if peers:
             parts = vendor.npm_parts(_HERE / "peers.json")
@@ -176,7 +181,7 @@ class Tab:
         url = await self._stack.enter_async_context(server.serving(app))
         page = f"{url}bench/page.html#{token}"
         self._browser = self._stack.enter_context(
-            browsers.launch("chromium", page, args=browser_args)
+            browsers.launch("chromium", page, args=browser_args, env=env)
         )
         await self._answer("open the page")
 

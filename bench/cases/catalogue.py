@@ -28,6 +28,9 @@ def _elementwise() -> Iterator[Case]:
     n, side = 1 << 20, 1024
     square: dict[str, Size] = {"rows": side, "cols": side}
     yield _kernel("small-add", "small_add", {"n": 16}, 3 * 16, absolute=2.5e-6)
+    for millions, options in ((4, {}), (64, {"needs": "gpu"})):  # the second for caches of 50 MB
+        size = millions << 20
+        yield _kernel(f"copy-{millions}m", "copy", {"n": size}, 2 * size, flops=size, **options)
     yield _kernel("chain-1m", "chain", {"n": n}, 2 * n, flops=6 * n)
     yield _kernel("broadcast-1024", "broadcast", square, 2 * n + 2 * side, flops=2 * n)
     yield _kernel("transpose-1024", "transpose", square, 2 * n)

@@ -48,6 +48,13 @@ def matmul(lib: Any, sizes: Sizes) -> Workload:
 
 
 @op
+def copy(lib: Any, sizes: Sizes) -> Workload:
+    """One added, which moves as many bytes as a copy: what the device's memory can do."""
+    x = _operands(lib)(sizes["n"])
+    return Workload.of(lambda: x + 1)
+
+
+@op
 def chain(lib: Any, sizes: Sizes) -> Workload:
     """Six elementwise ops."""
     x = _operands(lib)(sizes["n"])

@@ -62,7 +62,7 @@ def _rooflines(results: Results) -> str:
 
 
 def _history(results: Results) -> str:
-    """A figure for each case that was timed more than once, by environment."""
+    """A figure for each case that was timed at several commits, by environment."""
     parts: list[str] = []
     for environment in results.environments:
         figures = [
@@ -72,7 +72,7 @@ def _history(results: Results) -> str:
         if figures:
             parts.append(f"<h3>{escape(environment)}</h3>")
             parts.append(f'<div class="plots small">{"".join(figures)}</div>')
-    return "\n".join(parts) or "<p>No case has several records yet.</p>"
+    return "\n".join(parts) or "<p>No case was timed at several commits yet.</p>"
 
 
 def _figure(heading: str, remark: str, plot: str) -> str:

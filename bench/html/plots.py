@@ -14,7 +14,6 @@ from .tables import ratio_text, time_text
 
 __all__ = ["history", "ratios", "roofline"]
 
-COPIES = ("chain", "broadcast", "transpose")  # ops that do little but move bytes
 WIDTH = 3.9  # inches; a phone shows them at nearly this size
 WORST = 3  # points with a name in a roofline
 
@@ -127,10 +126,10 @@ def roofline(device: str, records: Sequence[Record]) -> str:
     points = [(r, r.flops / r.bytes, r.gflops) for r in records if r.flops and r.bytes and r.gflops]
     if not points:
         return f"<p>No record of {escape(device)} has both flops and bytes.</p>"
-    bandwidth = max((r.gbytes for r in records if r.op in COPIES and r.gbytes), default=math.inf)
-    rate = max((r.gflops for r in records if r.op == "matmul" and r.gflops), default=math.inf)
+    bandwidth = max((r.gbytes for r in records if r.op == "copy" and r.gbytes), default=math.inf)
+    rate = max(y for _, _, y in points)
     low, high = min(x for _, x, _ in points) / 2, max(x for _, x, _ in points) * 2
-    ridge = min(max(rate / bandwidth, low), high) if math.isfinite(rate) else high
+    ridge = min(max(rate / bandwidth, low), high)
 
     def draw(axes: Any) -> dict[str, str]:
         hints: dict[str, str] = {}
@@ -146,17 +145,18 @@ def roofline(device: str, records: Sequence[Record]) -> str:
         if math.isfinite(bandwidth):
             axes.plot([low, ridge], [low * bandwidth, ridge * bandwidth], color=TEXT, linewidth=1)
             _note(axes, f"measured {bandwidth:.3g} GB/s", ridge, ridge * bandwidth, -6, 5)
-        if math.isfinite(rate):
-            axes.plot([ridge, high], [rate, rate], color=TEXT, linewidth=1)
-            _note(axes, f"measured {rate:.3g} GFLOP/s", high, rate, -4, 6)
-        if math.isfinite(min(rate, bandwidth)):
-            for r, x, y in _worst(points, lambda x: min(rate, x * bandwidth)):
-                _note(axes, r.case, x, y, 5 if x < (low * high) ** 0.5 else -5, -6)
+        axes.plot([ridge, high], [rate, rate], color=TEXT, linewidth=1)
+        _note(axes, f"measured {rate:.3g} GFLOP/s", high, rate, -4, 6)
+        for r, x, y in _worst(points, lambda x: min(rate, x * bandwidth)):
+            _note(axes, r.case, x, y, 5 if x < (low * high) ** 0.5 else -5, -6)
         axes.set_xlim(low, high)
         axes.grid()
         axes.set_axisbelow(True)
         for axis in (axes.xaxis, axes.yaxis):
+            first, last = axis.get_view_interval()
+            axis.get_major_locator().set_params(subs=(1, 2, 5) if last < 50 * first else (1,))
             axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter("")
         axes.set_xlabel("FLOP / byte")
         axes.set_ylabel("GFLOP/s")
         return hints
@@ -165,7 +165,7 @@ def roofline(device: str, records: Sequence[Record]) -> str:
         f"measured copy bandwidth {bandwidth:.3g} GB/s"
         if math.isfinite(bandwidth)
         else "no copy measured",
-        f"measured matmul rate {rate:.3g} GFLOP/s" if math.isfinite(rate) else "no matmul measured",
+        f"best rate {rate:.3g} GFLOP/s",
     ]
     text = f"Roofline of {device}: {', '.join(roofs)}, {len(points)} points"
     return _svg(f"roofline {records[0].environment} {device}", text, (WIDTH, 3.0), draw)
@@ -175,7 +175,7 @@ def history(records: Sequence[Record]) -> str:
     """The median over commits with half the interquartile range to either side.
 
     Args:
-        records: of one case, side and environment, by date.
+        records: one a commit, of one case, side and environment, by date.
     """
     first, last = records[0], records[-1]
 
@@ -199,7 +199,7 @@ def history(records: Sequence[Record]) -> str:
         axes.set_axisbelow(True)
         return {}
 
-    text = f"{first.case} over {len(records)} records: {time_text(first.median)} to {time_text(last.median)}"
+    text = f"{first.case} over {len(records)} commits: {time_text(first.median)} to {time_text(last.median)}"
     name = f"history {first.environment} {first.case} {first.side}"
     return _svg(name, text, (WIDTH * 0.8, 1.5), draw)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import geometric_mean
 from typing import Any
 
 from ..cases import CASES
@@ -144,7 +144,7 @@ class Standing:
     def mean(self, group: str | None = None) -> float | None:
         """The geometric mean, of all cases or of a group; None where there are none."""
         values = [r.value for r in (self.ratios if group is None else self.of(group))]
-        return geometric_mean(values) if values else None
+        return statistics.geometric_mean(values) if values else None
 
     def slowest(self, n: int) -> list[Ratio]:
         """The n cases in which we stand worst, the worst first."""
@@ -173,14 +173,20 @@ class Results:
         return sorted(newest.values(), key=lambda r: (*self._order(r), r.side not in OURS))
 
     def history(self, environment: str) -> dict[tuple[str, str], list[Record]]:
-        """Our records of each case and side of which there are several."""
+        """Ours by case and side, a record a commit, where there are several commits."""
         found = {
-            (r.case, r.side): list[Record]() for r in self.latest(environment) if r.side in OURS
+            (r.case, r.side): dict[str, list[Record]]()
+            for r in self.latest(environment)
+            if r.side in OURS
         }
         for r in self.records:
             if r.environment == environment and r.side in OURS:
-                found[r.case, r.side].append(r)
-        return {key: records for key, records in found.items() if len(records) > 1}
+                found[r.case, r.side].setdefault(r.revision, []).append(r)
+        return {
+            key: [_joined(records) for records in commits.values()]
+            for key, commits in found.items()
+            if len(commits) > 1
+        }
 
     def standings(self) -> list[Standing]:
         """Against each peer in each environment."""
@@ -273,6 +279,12 @@ def _parsed(line: str, where: str) -> Record:
         bytes=field("bytes", int, optional=True),
         round=str(field("round", str, int)),
     )
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    """The first of some records of a case, with the median of their times."""
+    median = statistics.median(r.median for r in records)
+    return replace(records[0], median=median, iqr=statistics.median(r.iqr for r in records))
 
 
 def _rounds(records: Sequence[Record]) -> list[list[Record]]:

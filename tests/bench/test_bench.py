@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tensorgl as tg
-from bench import html
+from bench import html, timing
 from bench.cases import CASES
 from bench.local import Local
 from bench.measure import Outcome, measure, relative_error
@@ -23,7 +23,7 @@ from bench.overhead import measured
 from bench.records import RESULTS, append, records
 from bench.table import Table
 from bench.timing import Timing, interleaved, sampler
-from bench.worker import Stage, Worker
+from bench.worker import Stage, UnsupportedError, Worker
 
 ROOT = Path(__file__).parent.parent.parent
 GL = tg.device("gl")
@@ -115,10 +115,11 @@ class Off(Local):
 class Here(Stage):
     """Sides in this process, one of which is wrong and one of which lacks the operation."""
 
-    def worker(self, side: str, case: str) -> Worker | None:
-        kinds = {"tensorgl": Local, "numpy": Off, "torch": None}
-        kind = kinds[side]
-        return kind(tg, "cpu", CASES[case]) if kind else None
+    def worker(self, side: str, case: str) -> Worker:
+        if side == "torch":
+            raise UnsupportedError("it has none")
+        kind = Off if side == "numpy" else Local
+        return kind(tg, "cpu", CASES[case])
 
 
 def test_a_wrong_result_is_not_timed() -> None:
@@ -128,10 +129,11 @@ def test_a_wrong_result_is_not_timed() -> None:
     assert right.timing and right.error == 0 and not right.fault
     assert wrong.timing is None and wrong.error == pytest.approx(0.001)
     assert wrong.fault.startswith("wrong: differs from numpy's result by 1.0e-03")
-    assert without == Outcome()
+    assert without == Outcome(unsupported="it has none")
     table = Table(["softmax-64x10"], sides)
-    line, fault = table.lines(CASES["softmax-64x10"], outcomes)
+    line, reason, fault = table.lines(CASES["softmax-64x10"], outcomes)
     assert line.split()[4:7] == ["wrong", "-", "-"]
+    assert reason == "  not supported by torch: it has none"
     assert fault.startswith("  numpy wrong: ")
     assert [r["side"] for r in records(CASES["softmax-64x10"], outcomes)] == ["tensorgl"]
 
@@ -247,6 +249,26 @@ def test_samples_are_taken_in_turns_with_as_many_calls_for_all() -> None:
     log.clear()
     interleaved(work, budget=0, least=2, calls=1)
     assert log == [("a", 1), ("b", 1), ("c", 1)] * 2
+
+
+def test_slow_sides_have_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE", 0.0)
+    assert interleaved({"a": lambda n: 1.0}, budget=0, least=7)["a"].samples == timing.FEWEST
+
+
+@pytest.mark.parametrize(("seconds", "warming"), [(0.0, True), (2 * timing.WARM, False)])
+def test_what_takes_long_is_not_called_to_warm_up(seconds: float, warming: bool) -> None:
+    log: list[str] = []
+
+    def call() -> None:
+        log.append("call")
+        time.sleep(seconds)
+
+    sample = sampler(call, lambda: log.append("finish"))
+    log.clear()
+    assert sample(2) >= seconds
+    assert log[-3:] == ["call", "call", "finish"]
+    assert (len(log) > 3) == warming
 
 
 @pytest.mark.usefixtures("gl_target")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import tensorgl as tg
-from tensorgl.bench.browser import IN_TAB, Tab, TabError, TabWorker, UnsupportedError, tab
+from tensorgl.bench.browser import IN_TAB, Tab, TabError, TabWorker, tab
 from tensorgl.bench.cases import OPS, TOLERANCE, Case
 from tensorgl.bench.sides import BROWSERS
+from tensorgl.bench.worker import UnsupportedError
 from tensorgl.wasm import browsers, site, vendor
 from tests.browser.test_context import gpu_processes
 from tests.gl import REQUIRED
@@ -26,6 +27,7 @@ STEP = {"model": "mlp", "optimizer": "sgd", "batch": 2}
 SMALL: dict[str, list[dict[str, Any]]] = {
     "small_add": [{"n": 5}],
     "matmul": [{"m": 3, "k": 6, "n": 5}],
+    "copy": [{"n": 7}],
     "chain": [{"n": 7}],
     "broadcast": [{"rows": 3, "cols": 5}],
     "transpose": [{"rows": 3, "cols": 5}],
@@ -84,9 +86,8 @@ def test_every_side_computes_the_same(opened: Tab, case: Case) -> None:
     for side in IN_TAB:
         try:
             worker = TabWorker(opened, side, case)
-        except UnsupportedError as error:
-            assert side == "jax-js"
-            assert side in str(error) and case.name in str(error)
+        except UnsupportedError:
+            assert (side, case.op) == ("jax-js", "embedding_grad")
             continue
         given = worker.check()
         assert [g.shape for g in given] == [e.shape for e in expected], side
@@ -103,10 +104,13 @@ def test_a_worker_times_and_tells_of_itself(opened: Tab, side: str) -> None:
     assert worker(3) > 0
     about = worker.about
     assert about["first_s"] > 0
-    assert about["library"].split()[0] == side if side in ("tfjs", "jax-js") else "tensorgl"
-    on_cpu = side == "pyodide-numpy"
-    assert (about["launches"] == 0) == on_cpu
-    assert (about["renderer"] == "") == on_cpu
+    if side != "pyodide-numpy":
+        assert about["launches"] > 0
+        assert "llvmpipe" in about["renderer"]
+    if side == "webgl":
+        assert about["target"] == "fragment"
+        assert 0 < about["gpu_s"] < 10
+        assert about["bytes_peak"] > 3 * 64**2 * 4
     worker.close()
 
 
@@ -137,8 +141,11 @@ def test_a_case_that_fails_leaves_the_tab_usable(opened: Tab, side: str) -> None
 
 
 def test_what_a_peer_has_not_is_unsupported(opened: Tab) -> None:
-    with pytest.raises(UnsupportedError, match="jax-js cannot run resnet8-sgd"):
-        opened.worker("jax-js", "resnet8-sgd")
+    with pytest.raises(UnsupportedError, match="its WebGL backend cannot scatter"):
+        opened.worker("jax-js", "embedding-10000x128-grad")
+    groups = Case("in groups of two", "conv", CONV | {"groups": 2})
+    with pytest.raises(UnsupportedError, match="in groups of one channel only"):
+        TabWorker(opened, "tfjs", groups)
 
 
 def test_an_unknown_side() -> None:

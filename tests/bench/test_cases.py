@@ -89,6 +89,11 @@ def of_matmul(s: Sizes) -> list[np.ndarray]:
     return [a @ b]
 
 
+def of_copy(s: Sizes) -> list[np.ndarray]:
+    (x,) = double((s["n"],))
+    return [x + 1]
+
+
 def of_chain(s: Sizes) -> list[np.ndarray]:
     (x,) = double((s["n"],))
     return [(np.exp(np.maximum(2 * x + 1, 0)) - 3) * x]
@@ -167,6 +172,7 @@ def of_adam(s: Sizes) -> list[np.ndarray]:
 
 ORACLES: dict[str, Callable[[Sizes], list[np.ndarray]]] = {
     "matmul": of_matmul,
+    "copy": of_copy,
     "chain": of_chain,
     "broadcast": of_broadcast,
     "transpose": of_rows(np.transpose),

@@ -59,6 +59,7 @@ def records() -> list[dict[str, Any]]:
     gl = native | {"machine": {"browser": None, "renderer": LLVMPIPE}}
     matmul: dict[str, Any] = {"flops": 2 * 512**3, "bytes": 12 * 512**2}
     chain = {"flops": 6 << 20, "bytes": 8 << 20}
+    copy = {"flops": 1 << 20, "bytes": 8 << 20}
     softmax = {"flops": 5 << 20, "bytes": 8 << 20}
     return [
         record("softmax-1024", "softmax", "webgl", 0.004, **softmax, launches=1, gpu_s=0.003),
@@ -69,6 +70,7 @@ def records() -> list[dict[str, Any]]:
         record("matmul-512", "matmul", "tfjs", 0.01, **matmul),
         record("matmul-512", "matmul", "pyodide-numpy", 0.08, **matmul),
         record("chain-1m", "chain", "webgl", 0.002, **chain),
+        record("copy-4m", "copy", "webgl", 0.002, **copy),
         record("cnn-sgd-captured", "train", "webgl", 0.004),
         record("cnn-sgd-captured", "train", "tfjs", 0.032),
         record("cnn-sgd-captured", "train", "pyodide-numpy", 0.016),
@@ -142,6 +144,7 @@ def test_the_newest_record_of_each_side_is_in_the_order_of_the_cases(results: Pa
         ("matmul-512", "webgl", 0.02),
         ("matmul-512", "tfjs", 0.01),
         ("matmul-512", "pyodide-numpy", 0.08),
+        ("copy-4m", "webgl", 0.002),
         ("chain-1m", "webgl", 0.002),
         ("softmax-1024", "webgl", 0.002),
         ("softmax-1024", "tfjs", 0.016),
@@ -173,6 +176,19 @@ def test_environments(tmp_path: Path, side: str, about: dict[str, Any], environm
         tmp_path / "one.jsonl", record("softmax-1024", "softmax", side, 0.1, machine=about)
     )
     assert read([path]).environments == [environment]
+
+
+def test_a_history_has_a_point_a_commit(tmp_path: Path) -> None:
+    given = [
+        record("softmax-1024", "softmax", "webgl", seconds, commit=commit, date=f"2026-11-{day}", round=day)
+        for commit, seconds, day in (("a", 3, 10), ("b", 5, 11), ("b", 1, 12), ("b", 2, 13), ("a", 5, 14))
+    ]  # fmt: skip
+    given += [record("chain-1m", "chain", "webgl", s, round=s) for s in (1, 2)]
+    found = read([written(tmp_path / "one.jsonl", *given)])
+    history = found.history("Chromium, SwiftShader")
+    assert list(history) == [("softmax-1024", "webgl")]
+    points = history["softmax-1024", "webgl"]
+    assert [(p.commit, p.median, p.iqr) for p in points] == [("a", 4, 0.4), ("b", 2, 0.2)]
 
 
 def test_environments_of_several_machines_are_told_apart(tmp_path: Path) -> None:
@@ -229,12 +245,12 @@ def test_every_plot_is_there_and_has_a_text(report: Path) -> None:
     page = Page(text)
     named = {a["id"] for tag, a in page.elements if tag == "title" and "id" in a}
     plots = [a["aria-labelledby"] for tag, a in page.elements if tag == "svg"]
-    # Three peers, our two devices, and the softmax that was timed twice.
+    # Three peers, our two devices, and the softmax that was timed at two commits.
     assert len(plots) == 3 + 2 + 1
     assert named == set(plots)
     assert "geometric mean 3.17x" in text
-    assert "measured copy bandwidth 4.19 GB/s, measured matmul rate 26.8 GFLOP/s" in text
-    assert "softmax-1024 over 2 records: 4.00 ms to 2.00 ms" in text
+    assert "measured copy bandwidth 4.19 GB/s, best rate 26.8 GFLOP/s" in text
+    assert "softmax-1024 over 2 commits: 4.00 ms to 2.00 ms" in text
     assert "matmul-512: 0.50x (TensorFlow.js 10.0 ms, ours 20.0 ms)" in text
     # Colours follow the page's.
     assert "currentColor" in text
@@ -254,7 +270,7 @@ def test_a_device_without_flops_has_a_reason_in_place_of_a_roofline(tmp_path: Pa
     html.write([path], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "No record of SwiftShader has both flops and bytes." in text
-    assert "No case has several records yet." in text
+    assert "No case was timed at several commits yet." in text
 
 
 @pytest.fixture(scope="module")

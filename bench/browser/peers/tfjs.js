@@ -6,8 +6,6 @@ import * as tf from "../npm/tfjs/tf.js";
 import { operands, tokens } from "./inputs.js";
 import { ADAM, hold, holding, infer, read, train } from "./tfjs_models.js";
 
-export const NAME = `tfjs ${tf.version.tfjs}`;
-
 export async function start() {
   tf.enableProdMode();
   if (!(await tf.setBackend("webgl"))) {
@@ -39,7 +37,7 @@ function kernel(compute, orders = []) {
   return {
     run: () => tf.tidy(compute),
     read(result) {
-      const tensor = Array.isArray(result) ? result[0] : result;
+      const tensor = Array.isArray(result) ? result.at(-1) : result;
       const { rank } = tensor;
       const one = tf.slice(tensor, Array(rank).fill(0), Array(rank).fill(1));
       read(one);
@@ -70,14 +68,14 @@ function reading(compute) {
   return { run, read() {}, free() {}, check: () => [run()] };
 }
 
-/** The convolution of a case, as a function of input and filter; null for groups of several. */
+/** The convolution of a case, as a function of input and filter; `unsupported` for groups of several. */
 function convolution({ n, c, h, w, o, k, stride, padding, groups }) {
-  const operand = operands();
-  const x = made(operand(n, c, h, w), [n, c, h, w], LAST);
   const depthwise = groups === c && c === o;
   if (groups !== 1 && !depthwise) {
-    return null;
+    return { unsupported: "it convolves in groups of one channel only" };
   }
+  const operand = operands();
+  const x = made(operand(n, c, h, w), [n, c, h, w], LAST);
   const shape = [o, c / groups, k, k];
   const filter = made(operand(...shape), shape, depthwise ? DEPTHWISE : FILTER);
   const conv = depthwise ? tf.depthwiseConv2d : tf.conv2d;
@@ -113,6 +111,11 @@ const cases = {
     const operand = operands();
     const [a, b] = [made(operand(m, k), [m, k]), made(operand(k, n), [k, n])];
     return kernel(() => tf.matMul(a, b));
+  },
+
+  copy({ n }) {
+    const x = made(operands()(n), [n]);
+    return kernel(() => x.add(1));
   },
 
   chain({ n }) {
@@ -154,13 +157,13 @@ const cases = {
 
   conv(sizes) {
     const made = convolution(sizes);
-    return made && kernel(() => made.forward(made.x, made.filter), [FIRST]);
+    return made.unsupported ? made : kernel(() => made.forward(made.x, made.filter), [FIRST]);
   },
 
   conv_grads(sizes) {
     const made = convolution(sizes);
-    if (!made) {
-      return null;
+    if (made.unsupported) {
+      return made;
     }
     const [both, g] = [tf.valueAndGrads(made.forward), made.upstream()];
     return kernel(() => {
@@ -252,6 +255,6 @@ const cases = {
 
 /** What worker.js asks for. */
 export function build(op, sizes) {
-  const [workload, close] = holding(() => cases[op]?.(sizes));
-  return workload ? { ...workload, close } : null;
+  const [workload, close] = holding(() => cases[op](sizes));
+  return { ...workload, close };
 }

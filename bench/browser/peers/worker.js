@@ -3,7 +3,7 @@
 // case. Such a module exports
 //
 //   start()           loads the library; a promise of {versions}
-//   build(op, sizes)  gives a workload, or null where the library has no such operation:
+//   build(op, sizes)  gives a workload, or {unsupported}: why the library cannot
 //     run()           one call: starts its work and gives the result; or reads it, where the case does
 //     read(result)    waits for one element of a result
 //     free(result)    gives its memory back
@@ -85,15 +85,18 @@ const answers = {
 
   open({ key, op, sizes }) {
     const workload = library.build(op, sizes);
-    if (!workload) {
-      return { unsupported: `it has no ${op} of ${JSON.stringify(sizes)}` };
+    const { unsupported } = workload;
+    if (unsupported) {
+      return { unsupported };
     }
     const first = seconds(workload, 1);
     workload.known = first;
     opened.set(key, workload);
-    seconds(workload, 1);
-    const launches = draws(() => workload.free(workload.run()));
-    return { first_s: first, launches, renderer: renderer(), library: library.NAME };
+    let result;
+    const launches = draws(() => (result = workload.run()));
+    workload.read(result);
+    workload.free(result);
+    return { first_s: first, launches, renderer: renderer() };
   },
 
   time({ key, n }) {
