@@ -89,7 +89,9 @@ class Tuner:
                 options = list(family.variants(problem, self.limits))
                 if key in done or len(options) < 2 or self.over:
                     continue
-                yield self._search(trial, family, problem, case.name)
+                with tg.device("gl"):
+                    result = self._search(trial, family, problem, case.name)
+                yield result
         finally:
             self._backend.tuning = before
             before.use({**before.choices, **self._choices()})
@@ -235,34 +237,49 @@ def tunable(patterns: Sequence[str] = ()) -> list[str]:
     return [n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)]
 
 
-def run(names: Sequence[str], budget: float) -> int:
-    """Tune for cases on device gl, and print a table; the exit code: 1 if a variant was wrong."""
+def run(names: Sequence[str], budget: float, progress: Progress | None = None) -> int:
+    """Tune for cases on device gl, and print a table.
+
+    Args:
+        names: of cases.
+        budget: seconds.
+        progress: what shows it, and itself keeps what is found; the default is a terminal's.
+
+    Returns:
+        The exit code: 130 if it was interrupted, 1 if a variant was wrong.
+    """
     backend = backend_of(device("gl"))
     assert isinstance(backend, GlslBackend)
-    tuner, progress = Tuner(backend, budget), Progress(len(names))
-    known, wrong = len(tuner.findings), 0
-    with closing(progress):
-        progress.print(f"{device_name(tuner.limits)}: {known} choices known")
-        head = f"{'case':<24}{'choice':<13}{'by estimate':<42}{'best':<42}"
-        progress.print(f"{head}{'gain':>7}{'tried':>7}")
-        for name in names:
-            for result in tuner.case(
-                CASES[name], lambda text, n=name: progress.show(f"{n}: {text}")
-            ):
+    tuner, shown = Tuner(backend, budget), progress or Progress(len(names))
+    known, wrong, stopped = len(tuner.findings), 0, False
+    with closing(shown):
+        shown.print(f"{device_name(tuner.limits)}: {known} choices known")
+        head = f"{'case':<24}{'choice':<13}{'gain':>6}{'tried':>7}"
+        shown.print(f"{head}   {'by estimate':<42}best")
+        try:
+            for result in _results(tuner, names, shown):
                 for line in _lines(result):
-                    progress.print(line)
+                    shown.print(line)
                 wrong += len(result.wrong)
-            if tuner.over:
-                break
-            progress.step()
+        except KeyboardInterrupt:
+            stopped = True
     gains = [f.gain for f in tuner.findings[known:]]
     better = [gain for gain in gains if gain > 1]
     print(f"{len(gains)} choices measured, {len(better)} of them improved" + _mean(better))
-    if tuner.over:
-        print(f"the {budget:g} s are over; the same again goes on from here")
-    if gains:
+    if tuner.over or stopped:
+        why = "stopped" if stopped else f"the {budget:g} s are over"
+        print(f"{why}; the same again goes on from here")
+    if gains and progress is None:
         print(f"kept in {path()}")
-    return 1 if wrong else 0
+    return 130 if stopped else 1 if wrong else 0
+
+
+def _results(tuner: Tuner, names: Sequence[str], progress: Progress) -> Iterator[Result]:
+    for name in names:
+        yield from tuner.case(CASES[name], lambda text, n=name: progress.show(f"{n}: {text}"))
+        if tuner.over:
+            return
+        progress.step()
 
 
 def _mean(gains: Sequence[float]) -> str:
@@ -274,6 +291,6 @@ def _lines(result: Result) -> list[str]:
     best, gain = (str(found.variant), f"{found.gain:.2f}x") if found.variant else ("the same", "")
     first = found.key[0]
     choice = first if isinstance(first, str) else found.family  # a kind of convolution
-    line = f"{found.case:<24}{choice:<13}{result.estimate!s:<42}{best:<42}"
-    line += f"{gain:>7}{result.tried:>7}"
+    line = f"{found.case:<24}{choice:<13}{gain:>6}{result.tried:>7}"
+    line += f"   {result.estimate!s:<42}{best}"
     return [line, *(f"  {text}" for text in result.wrong)]

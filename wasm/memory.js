@@ -9,12 +9,13 @@ export const memory = {
       return null;
     }
   },
-  /** @param {string} key @param {string} value */
+  /** @param {string} key @param {string} value @returns {boolean} whether it is remembered */
   set(key, value) {
     try {
       localStorage.setItem(key, value);
+      return true;
     } catch {
-      // forbidden, or full
+      return false; // forbidden, or full
     }
   },
 };

@@ -8,6 +8,7 @@ import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Scripts } from "./scripts.js";
 import { TensorGL } from "./tensorgl.js";
+import { known, tune } from "./tuning.js";
 
 const STOP_MS = 1000; // how long a script has to react to an interrupt
 const THEME = "tensorgl.theme";
@@ -16,6 +17,7 @@ const THEME = "tensorgl.theme";
 const at = (id) => document.getElementById(id);
 const run = at("run");
 const stop = at("stop");
+const tuner = at("tune");
 const narrow = matchMedia("(max-width: 800px)");
 
 const chart = new Chart(at("chart"));
@@ -27,6 +29,7 @@ const scripts = new Scripts(editor, at("example"), notice);
 
 /** @type {TensorGL | null} */
 let python = null; // null while it starts
+let gpu = false; // whether Python has device gl
 let wanted = false; // the person pressed run before Python was ready
 let running = false;
 let stopping = 0; // the timer that ends patience with a script
@@ -49,6 +52,8 @@ async function boot() {
   const mine = ++generation;
   python?.stop();
   python = null;
+  gpu = false;
+  tuner.disabled = true;
   panel.restart();
   at("progress").hidden = false;
   say("Python is loading…");
@@ -66,7 +71,7 @@ async function boot() {
         say(`Python is loading: ${panel.times()}`);
       }
     };
-    const started = await TensorGL.start({ env, onProgress });
+    const started = await TensorGL.start({ env, onProgress, tuning: known() });
     if (mine !== generation) {
       started.stop();
       return;
@@ -76,6 +81,8 @@ async function boot() {
       return;
     }
     panel.device(found);
+    gpu = Boolean(found.renderer);
+    tuner.disabled = !gpu;
     python = started;
     say(`Ready in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
     log.note(`Python is ready: ${panel.times()}`);
@@ -107,26 +114,10 @@ async function start() {
     return;
   }
   wanted = false;
-  running = true;
-  buttons(true);
-  log.clear();
-  chart.clear();
-  pictures.clear();
-  panel.begin();
-  say("Loading packages…");
-  if (narrow.matches) {
-    at("output").scrollIntoView();
-  }
-  const mine = generation;
-  const begin = performance.now();
-  const took = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
-  try {
-    const { code } = await python.run(editor.text(), {
+  await work("Loading packages…", (tg, on) =>
+    tg.run(editor.text(), {
+      ...on,
       data: scripts.data,
-      onOutput: (text, stream) => log.write(text, stream),
-      onImage: (image) => pictures.show(image),
-      onInput: ask,
-      onStats: (stats) => panel.stats(stats),
       onProgress: (stage, ms) => {
         panel.stage(stage, ms);
         if (stage === "packages" && !stopping) {
@@ -136,12 +127,52 @@ async function start() {
           log.note(`first step after ${(ms / 1000).toFixed(2)} s`);
         }
       },
+    }),
+  );
+}
+
+/** Find the fastest kernels for this GPU. */
+async function startTuner() {
+  notice("");
+  await work("Tuning…", (tg, on) =>
+    tune(tg, {
+      ...on,
+      onOutput: (text, stream) => log.write(text, stream === "stdout" ? "table" : stream),
+      onTrying: (text) => !stopping && say(`Tuning: ${text}`),
+    }),
+  );
+}
+
+/**
+ * Have Python do something, and show what comes of it.
+ *
+ * @param {string} status
+ * @param {(tg: any, on: import("./tensorgl.js").Handlers) => Promise<{code: number, kept?: boolean}>} task
+ */
+async function work(status, task) {
+  running = true;
+  buttons(true);
+  log.clear();
+  chart.clear();
+  pictures.clear();
+  panel.begin();
+  say(status);
+  if (narrow.matches) {
+    at("output").scrollIntoView();
+  }
+  const mine = generation;
+  const begin = performance.now();
+  try {
+    const { code, kept = true } = await task(python, {
+      onOutput: (text, stream) => log.write(text, stream),
+      onImage: (image) => pictures.show(image),
+      onInput: ask,
+      onStats: (stats) => panel.stats(stats),
     });
-    if (code === 130) {
-      say(`Stopped after ${took()}`);
-    } else {
-      say(code ? `Exit code ${code} after ${took()}` : `Finished after ${took()}`, code !== 0);
-    }
+    const stopped = code === 130;
+    const end = stopped ? "Stopped" : code ? `Exit code ${code}` : "Finished";
+    const lost = kept ? "" : ", but this browser keeps nothing for the page: a reload forgets it";
+    say(`${end} after ${((performance.now() - begin) / 1000).toFixed(1)} s${lost}`, code !== 0 && !stopped);
   } catch (error) {
     if (mine === generation) {
       log.note(`Python ended: ${error.message}`);
@@ -190,12 +221,14 @@ function interrupt() {
 
 /** Show which button can be pressed; the keyboard's focus goes along. */
 function buttons(busy) {
-  const [off, on] = busy ? [run, stop] : [stop, run];
+  const [off, on] = busy ? [[run, tuner], stop] : [[stop], run];
   on.disabled = false;
-  if (document.activeElement === off) {
+  if (off.includes(document.activeElement)) {
     on.focus();
   }
-  off.disabled = true;
+  run.disabled = busy;
+  stop.disabled = !busy;
+  tuner.disabled = busy || !gpu;
 }
 
 /** Ask the person for a line of input. @returns {Promise<string>} */
@@ -223,6 +256,7 @@ function theme(choice) {
 
 run.onclick = start;
 stop.onclick = interrupt;
+tuner.onclick = startTuner;
 at("share").onclick = () => scripts.share();
 at("device").onchange = () => boot();
 at("theme").onclick = () => {

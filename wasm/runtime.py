@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from tensorgl.utils import images
 
 from . import script
 
-__all__ = ["describe", "run"]
+__all__ = ["describe", "run", "tune", "use_tuning"]
 
+MOST_TUNED, DEEPEST = 300_000, 16
+"""Characters of what `tune` found, and how deeply they are nested; it takes far less of both."""
 _GL = device("gl")
 script.make_sleep_interruptible()
 
@@ -70,6 +74,57 @@ def describe() -> str:
         device = {"renderer": "", "software": False, "limits": {}}
     about = {"reason": choice().reason, "default": str(settings.get_default_device())}
     return json.dumps(device | about)
+
+
+def use_tuning(text: str) -> None:
+    """Put what the page kept of an earlier `tune` where device gl looks when it is first used.
+
+    The page has it from where others may write too. Whoever reads it says what is wrong with it, but
+    what is too much to be read is dropped: a text that is nested deeply ends Python in a tab.
+    """
+    from tensorgl.backends.glsl import findings
+
+    if len(text) > MOST_TUNED or _depth(text) > DEEPEST:
+        return
+    file = findings.path()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _depth(text: str) -> int:
+    """How deeply the objects and arrays of JSON are nested."""
+    depth = deepest = 0
+    for sign in re.findall(r'"(?:\\.|[^"\\])*"|[\[\]{}]', text):
+        depth += (sign in "[{") - (sign in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def tune(cases: Sequence[str], seconds: float) -> int:
+    """Find the best variants of kernels, and give the page what was found so far; the exit code.
+
+    Args:
+        cases: names or patterns of benchmark cases.
+        seconds: after which it ends.
+    """
+    from tensorgl.backends.glsl import findings
+
+    from ..bench import table, tune
+
+    class Progress(table.Progress):
+        """The page shows what is tried, and keeps what is found by the time that it is printed."""
+
+        def show(self, text: str) -> None:
+            _post(type="trying", text=text)
+
+        def print(self, line: str) -> None:
+            super().print(line)
+            if findings.path().exists():
+                _post(type="tuned", text=findings.path().read_text(encoding="utf-8"))
+
+    names = tune.tunable(cases)
+    code = tune.run(names, seconds, Progress(len(names)))
+    return 0 if code == 1 else code  # variants that are wrong are left out, and the table says so
 
 
 def _post(**message: Any) -> None:

@@ -18,6 +18,11 @@ const STDIN_BYTES = 1 << 16;
 const INTERRUPT = 2; // the signals, as Python numbers them: SIGINT
 const STATS = 10; // and SIGUSR1, to which runtime.py answers with counts
 const STATS_MS = 250;
+const TUNE = `
+import sys
+from tensorgl.wasm.runtime import tune
+sys.exit(tune(sys.argv[2:], float(sys.argv[1])))
+`;
 
 /**
  * @typedef {object} Handlers
@@ -30,6 +35,8 @@ const STATS_MS = 250;
  *   at the end
  * @property {(stage: string, ms: number) => void} [onProgress] packages are loaded; the first step is over
  * @property {(stats: Stats) => void} [onStats] four times a second, and when the script has ended
+ * @property {(text: string) => void} [onTrying] what `tune` does
+ * @property {(text: string) => void} [onTuned] all that `tune` has found, whenever it has found something
  */
 
 /**
@@ -60,6 +67,7 @@ export class TensorGL {
    * @param {Record<string, string>} [options.env] environment variables for Python
    * @param {object} [options.files] folders of a server that appear in the tab, for files.js
    * @param {object} [options.terminal] which of stdin, stdout, stderr Python takes for a terminal
+   * @param {string} [options.tuning] what `onTuned` got, perhaps on an earlier visit
    * @returns {Promise<TensorGL>}
    */
   static async start({
@@ -68,6 +76,7 @@ export class TensorGL {
     env = {},
     files,
     terminal,
+    tuning,
   } = {}) {
     const tg = new TensorGL(new URL("worker.js", site));
     await tg.request(
@@ -80,6 +89,7 @@ export class TensorGL {
         env,
         files,
         terminal,
+        tuning,
       },
       "ready",
       { progress: ({ stage, ms }) => onProgress?.(stage, ms) },
@@ -148,12 +158,27 @@ export class TensorGL {
         image: (image) => on.onImage?.(image),
         progress: ({ stage, ms }) => on.onProgress?.(stage, ms),
         stats: (stats) => on.onStats?.(stats),
+        trying: ({ text }) => on.onTrying?.(text),
+        tuned: ({ text }) => on.onTuned?.(text),
         input: ({ room }) => this.answer(room, on.onInput),
       });
       return { code };
     } finally {
       clearInterval(asking);
     }
+  }
+
+  /**
+   * Find the fastest kernels for this browser's GPU, which device "gl" uses from then on, and print a
+   * table of them. `interrupt` ends it. It goes on where it was the next time, in another Python too if
+   * that is started with what `onTuned` got.
+   *
+   * @param {{seconds: number, cases: string[]} & Handlers} options after how long it ends; benchmark cases,
+   *   whose kernels are tuned, by name or pattern
+   * @returns {Promise<{code: number}>} 130 if it was interrupted
+   */
+  tune({ seconds, cases, ...on }) {
+    return this.run(TUNE, { path: "/tmp/tune.py", args: [String(seconds), ...cases], ...on });
   }
 
   /** What device "gl" is in this browser. @returns {Promise<Device>} */

@@ -1,7 +1,8 @@
 // @ts-check
 // The worker in which Python runs. tensorgl.js starts it and speaks to it in messages:
 //
-//   to the worker     {type: "start", site, interrupt, stdin, taken, env, files, terminal}   once
+//   to the worker     {type: "start", site, interrupt, stdin, taken, env, files, terminal, tuning}
+//                     once; tuning: what "tuned" told on an earlier visit
 //                     {type: "run", source, path, args, asTorch, pictures, data}; source: null for a
 //                     file that exists; pictures: post images; data: more files, put beside it
 //                     {type: "describe"}
@@ -13,6 +14,8 @@
 //                     {type: "device", device}          the answer to "describe"
 //                     {type: "image", png, title}       what the script shows; runtime.py posts it
 //                     {type: "stats", …}                runtime.py, when a signal in `interrupt` asks
+//                     {type: "trying", text}            what the tuner does; {type: "tuned", text}: all
+//                     that it has found for this browser's devices. runtime.py posts both
 import { loadPyodide } from "./pyodide/pyodide.mjs";
 
 /** @type {any} */
@@ -88,7 +91,7 @@ function unpack(tar, folder) {
   pyodide.pyimport("importlib").invalidate_caches();
 }
 
-async function start({ site, interrupt, stdin, taken, env, files, terminal = {} }) {
+async function start({ site, interrupt, stdin, taken, env, files, terminal = {}, tuning }) {
   let before = performance.now();
   const done = (stage) => {
     const now = performance.now();
@@ -123,6 +126,9 @@ async function start({ site, interrupt, stdin, taken, env, files, terminal = {} 
   }
   // before the current folder is the script's, where modules of these names may lie
   runtime = pyodide.pyimport("tensorgl.wasm.runtime");
+  if (tuning) {
+    runtime.use_tuning(tuning);
+  }
   if (files) {
     const { mount } = await import("./files.js");
     save = mount(pyodide, files);

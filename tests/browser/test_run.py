@@ -75,7 +75,8 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def command(*args: str, options: tuple[str, ...] = MESA) -> list[str]:
-    return [sys.executable, "-m", "tensorgl", "run", "--browser", *options, *args]
+    # -P: as the program `tensorgl`, which imports nothing from the current folder.
+    return [sys.executable, "-P", "-m", "tensorgl", "run", "--browser", *options, *args]
 
 
 def run(
@@ -97,6 +98,7 @@ import helper
 from inner import deep
 
 print(sys.argv, __name__, __file__, os.getcwd(), sys.path[0] == os.path.dirname(__file__))
+print("" in sys.path, sys.path.count(os.getcwd()), open(os.environ["TENSORGL_TUNING"]).read())
 print(helper.VALUE, deep.VALUE, os.environ["TENSORGL_TESTED"], "PYTHONPATH" in os.environ)
 print(sys.stdin.isatty(), sys.stdout.isatty(), sys.stderr.isatty())
 print("to stderr", file=sys.stderr)
@@ -194,7 +196,11 @@ def contents(where: Path) -> dict[str, bytes]:
 def test_like_python(temporary: Path, tmp_path: Path) -> None:
     args = ("like_python.py", "-x", "--headed", "ä b", "--", "1")
     stdin = "Bob ä\nsecond line\n".encode() + b"more\n" * 40_000
+    tuned = tmp_path / "tuned" / "ä.json"
+    tuned.parent.mkdir()
+    tuned.write_text("{}\n")
     env = {"TENSORGL_TESTED": "yes", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    env["TENSORGL_TUNING"] = str(tuned)
     script = folder(tmp_path / "script")
     native = subprocess.run(
         [sys.executable, *args],
@@ -276,6 +282,8 @@ def test_packages_devices_and_two_folders(temporary: Path, tmp_path: Path) -> No
     here = tmp_path / "work" / "here"
     (tmp_path / "secret.txt").write_text("secret")
     (here / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (here / "tensorgl").mkdir()  # as a folder of data may be called
+    (here / "tensorgl" / "__init__.py").write_text("raise ImportError('not this one')\n")
     with open(here / "huge.bin", "wb") as huge:
         huge.truncate((1 << 30) + 1)
     ours = run("../../code/train.py", cwd=here, options=(*MESA, "--as-torch"), TENSORGL_DEVICE="gl")
@@ -283,7 +291,7 @@ def test_packages_devices_and_two_folders(temporary: Path, tmp_path: Path) -> No
     assert ours.returncode == 1
     lines = ours.stdout.decode().splitlines()
     native = subprocess.run(
-        [sys.executable, "-m", "tensorgl", "run", "--as-torch", "../../code/train.py"],
+        [sys.executable, "-P", "-m", "tensorgl", "run", "--as-torch", "../../code/train.py"],
         cwd=here,
         capture_output=True,
         text=True,

@@ -90,7 +90,9 @@ class Finding:
         """From JSON."""
         kernel, values = data["kernel"], data["values"]
         variant = None if kernel is None else Variant.of(str(kernel), **_integers(values))
-        return cls(data["family"], _tuple(data["key"]), variant, float(data["gain"]), data["case"])
+        found = cls(data["family"], _tuple(data["key"]), variant, float(data["gain"]), data["case"])
+        hash(found)  # raises TypeError where anything of it is an object or a list
+        return found
 
     def encoded(self) -> dict[str, Any]:
         """As JSON."""
@@ -125,7 +127,7 @@ def decoded(text: str) -> Findings:
         return {
             name: [Finding.decoded(f) for f in found] for name, found in json.loads(text).items()
         }
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError) as error:
         raise ValueError(f"no tuning file: {error!r}") from None
 
 

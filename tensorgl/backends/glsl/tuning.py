@@ -58,6 +58,12 @@ class Space:
     varied: int
     only: tuple[CodeType, ...]
 
+    def has(self, variant: Variant) -> bool:
+        """Whether a variant's parameters have values that the head names."""
+        values = dict(variant.values)
+        same = {name for group, _ in self.axes for name in group} == values.keys()
+        return same and all(tuple(values[n] for n in group) in rows for group, rows in self.axes)
+
     def fits(self, variant: Variant, names: Mapping[str, int]) -> bool:
         """Whether a variant of this kernel can serve a problem."""
         known = {**names, **dict(variant.values)}
@@ -143,9 +149,8 @@ class Family:
         space = _spaces().get(variant.kernel)
         if space is None or space.base not in self.kernels(problem, limits):
             return False
-        same = {name for group, _ in space.axes for name in group} == dict(variant.values).keys()
         known = self.names(problem, limits) | _about(limits)
-        return same and _serves(space.kernel, limits) and space.fits(variant, known)
+        return space.has(variant) and _serves(space.kernel, limits) and space.fits(variant, known)
 
     def cheapest(self, problem: Any, limits: Limits) -> Variant:
         """The best by estimate, which knows the kernels but not their variants."""

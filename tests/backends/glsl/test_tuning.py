@@ -154,6 +154,8 @@ class TestChoices:
             Variant.of("matmul.gone", R=4, PARTS=1, PAD=0, LOCAL=64),
             Variant.of("matmul.rows", R=4),
             Variant.of("matmul.rows", R=16, PARTS=1, PAD=0, LOCAL=64),
+            Variant.of("matmul.rows", R=3, PARTS=1, PAD=0, LOCAL=64),
+            Variant.of("matmul.rows", R=-1, PARTS=1, PAD=0, LOCAL=64),
             Variant.of("matmul.rows", R=4, PARTS=64, PAD=0, LOCAL=64),
             Variant.of("conv.rows", R=4, WIDE=1, LOCAL=64),
         ],
@@ -196,7 +198,18 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "[]", "{", '{"d": [{}]}', encoded({"d": [FINDING]}).replace('"R": 4', '"R": "4"')],
+        [
+            "",
+            "[]",
+            "{",
+            "[" * 100_000,
+            '{"d": [{}]}',
+            encoded({"d": [FINDING]}).replace('"R": 4', '"R": "4"'),
+            encoded({"d": [FINDING]}).replace('"matmul"', "[]"),
+            encoded({"d": [NONE]}).replace("[1, 2]", '{"1": 2}'),
+            encoded({"d": [NONE]}).replace("1.0", f"1{'0' * 400}"),
+        ],
+        ids=range(9),
     )
     def test_a_damaged_file_is_left_out_with_a_warning(self, file: Path, text: str) -> None:
         file.parent.mkdir()
