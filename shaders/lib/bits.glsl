@@ -82,3 +82,17 @@ ivec4 op_bitwise_left_shift(ivec4 a, ivec4 b) { return (a << (b & 31)) & -is_shi
 ivec4 op_bitwise_right_shift(ivec4 a, ivec4 b) {
     return a >> select(is_shift(b), b & 31, ivec4(31));
 }
+
+vec4 column(vec4 a, vec4 b, vec4 c, vec4 d, int k) {
+    bool odd = (k & 1) != 0;
+    vec4 low = odd ? vec4(a.y, b.y, c.y, d.y) : vec4(a.x, b.x, c.x, d.x);
+    vec4 high = odd ? vec4(a.w, b.w, c.w, d.w) : vec4(a.z, b.z, c.z, d.z);
+    return k > 1 ? high : low;
+}
+
+ivec4 column(ivec4 a, ivec4 b, ivec4 c, ivec4 d, int k) {
+    bool odd = (k & 1) != 0;
+    ivec4 low = odd ? ivec4(a.y, b.y, c.y, d.y) : ivec4(a.x, b.x, c.x, d.x);
+    ivec4 high = odd ? ivec4(a.w, b.w, c.w, d.w) : ivec4(a.z, b.z, c.z, d.z);
+    return k > 1 ? high : low;
+}

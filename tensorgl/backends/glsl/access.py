@@ -160,6 +160,23 @@ class Scope:
             start = f"({start} >> 2)"
         return Index(form, self._walk("int", index.expr, sizes, steps, start), flat)
 
+    def column(
+        self, index: Index, shape: tuple[int, ...], strides: tuple[int, ...], start: str
+    ) -> tuple[str, int] | None:
+        """The element of the first lane of a texel's number, and how far it is to that of the next.
+
+        None if the lanes are not whole texels apart.
+        """
+        dims = range(len(shape)) if index.order is None else index.order
+        digits = simplified((shape[d], strides[d]) for d in dims)
+        if index.form != "texel" or not digits:
+            return None
+        outer, (inner, step) = digits[:-1], digits[-1]
+        if not step or step % 4 or inner % 4:
+            return None
+        sizes, steps = zip(*outer, (inner // 4, 4 * step), strict=True)
+        return self._walk("int", index.expr, sizes, steps, start), step
+
 
 @lru_cache(maxsize=1 << 12)
 def _route(

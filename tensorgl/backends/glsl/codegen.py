@@ -13,13 +13,14 @@ from math import isfinite, isnan
 from typing import Any, NamedTuple
 
 from tensorgl import dtypes
-from tensorgl.backends.glsl.access import LANES, Index, Scope, physical
+from tensorgl.backends.glsl.access import EXACT, LANES, Index, Scope, physical
 from tensorgl.backends.glsl.device import LOCAL
 from tensorgl.backends.glsl.ir import Kernel, Number, Operand, Value, kind_of, vec
 from tensorgl.backends.glsl.layout import Layout, dense_strides, simplified, transformed
+from tensorgl.backends.glsl.memory import TALL
 from tensorgl.backends.glsl.shader import library_for, section, template
 
-__all__ = ["MAPS", "Emitter", "Program", "build", "map_op", "row_of"]
+__all__ = ["MAPS", "Emitter", "Program", "build", "map_op", "row_of", "sampled"]
 
 Rule = Callable[["Emitter", Value, Index], str]
 MAPS: dict[str, Rule] = {}
@@ -51,11 +52,12 @@ class Program(NamedTuple):
 class Bindings:
     """What one kernel reads: each realised value once, each number once.
 
-    `software`: whether a software rasteriser will run it.
+    `software`: whether a software rasteriser will run it; `textures`: whether memory is textures.
     """
 
-    def __init__(self, software: bool) -> None:
-        self.software = software
+    def __init__(self, limits: Any) -> None:
+        self.software = limits.software
+        self.textures = limits.target == "fragment"
         self.values: dict[Value, int] = {}
         self.numbers: dict[Any, int] = {}
 
@@ -150,7 +152,25 @@ class Emitter(Scope):
                 return self._given[value]
             if index.order is not None and not realised and at is own:
                 return self.emit(value, index)  # its operands' order may be the index's
+        if realised:
+            return self._strided(value, index, at.shape, at.strides, start, x.aligned)
         return self._memory(value, self.at(index, at.shape, at.strides, start, x.aligned))
+
+    def _strided(
+        self, value: Value, index: Index, shape: Any, strides: Any, start: str, aligned: bool
+    ) -> str:
+        """Elements of memory at an index walked by strides.
+
+        A texture is read by texels. Where those of the four lanes are whole texels apart, one choice does for
+        all: software rasterisers in a browser take two thirds as long as by an element a lane.
+        """
+        found = self.column(index, shape, strides, start) if self._bindings.textures else None
+        if found is None:
+            return self._memory(value, self.at(index, shape, strides, start, aligned))
+        (first, step), k, kind = found, self._bindings.value(value), vec(value.dtype)
+        t = self.let("int", f"{first} >> 2")
+        texels = [f"texel_{k}({t} + {lane * step // 4})" for lane in range(4)]
+        return self.let(kind, f"column({', '.join(texels)}, {first} & 3)")
 
     def _memory(self, value: Value, at: Index) -> str:
         """A value's elements at an index of its own memory."""
@@ -177,7 +197,7 @@ class Emitter(Scope):
             digits = physical(walk, value.shape, order)
             if digits is not None:
                 sizes, steps = tuple([n for n, _ in digits]), tuple([s for _, s in digits])
-                return self._memory(value, self.at(index.reshaped(sizes), sizes, steps, "", True))
+                return self._strided(value, index.reshaped(sizes), sizes, steps, "", True)
         place = self.at(index, at.shape, at.strides, start, x.aligned)
         coordinates = self.digits(place.reshaped(value.shape))
         in_memory = dense_strides(tuple([value.shape[d] for d in order]))
@@ -254,7 +274,7 @@ def _narrowed(text: str, name: str) -> str:
 
 def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     """The text of a kernel. `realised` holds the values that lie in memory when it runs."""
-    bindings = Bindings(limits.software)
+    bindings = Bindings(limits)
     parts: list[str] = []
     text = ""
     custom = kernel.template is not None and kernel.template.endswith(".compute")
@@ -271,9 +291,13 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     head = [limits.header + "\n"]
     if not custom:
         head.append(section(target, "local", n=kernel.defines.get("LOCAL", LOCAL)))
+    steps: list[str] = []
     for value, k in bindings.values.items():
-        mask, row = value.width - 1, row_of(value.width, limits)
-        head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, w=mask, r=row))
+        if sampled(value.width, limits):
+            head.append(f"float step_{k};\n")
+            steps.append(f"step_{k} = {1 / value.width} / float(textureSize(in{k}, 0).y);")
+        found = _texel(k, value.width, limits)
+        head.append(section(target, f"input {kind_of(value.dtype)}", k=k, p=k, f=found))
     count = len(bindings.values)
     outputs = [v for v in kernel.outputs if v is not None]
     if kernel.wide > 1 and target == "fragment":
@@ -289,9 +313,25 @@ def build(kernel: Kernel, realised: Any, limits: Any) -> Program:
     prelude = "".join(head)
     # what shares a memory with others must leave their texels alone
     within = target == "fragment" and any(v.home is not None for v in outputs)
-    tail = "" if custom else section(target, "main within" if within else "main")
+    main, given = "main within" if within else "main", "\n    ".join(steps)
+    tail = "" if custom else section(target, main, s=given)
     source = prelude + library_for(body, text, kernel.defines.values()) + body + text + tail
     return Program(source, tuple(bindings.values), tuple(bindings.numbers))
+
+
+def sampled(width: int, limits: Any) -> bool:
+    """Whether texels of memory in rows of a width are read as samples.
+
+    A texel's row is rounded three times: below 2^24 / 6 texels by less than half a texel's part.
+    """
+    return limits.samples and 0 < width < limits.rows and width * TALL <= EXACT
+
+
+def _texel(k: int, width: int, limits: Any) -> str:
+    """GLSL for texel t of operand k in the fragment target, whose memory has rows of a width."""
+    if sampled(width, limits):
+        return f"textureLod(in{k}, (float(t) + 0.5) * vec2({1 / width}, step_{k}), 0.0)"
+    return f"texelFetch(in{k}, ivec2(t & {width - 1}, {row_of(width, limits)}), 0)"
 
 
 def row_of(width: int, limits: Any) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import tensorgl as tg
 from tensorgl.avals import device
 from tensorgl.backends import backend_of
-from tensorgl.backends.glsl.codegen import row_of
+from tensorgl.backends.glsl.codegen import row_of, sampled
 from tensorgl.backends.glsl.device import Device, Limits
 from tensorgl.backends.glsl.memory import BYTES, Pool, bucket
 from tensorgl.errors import OutOfMemoryError
@@ -116,8 +116,27 @@ def test_rows_are_found_by_a_product_only_where_it_is_exact(texels: int, rows: i
         assert size <= 1 << 24
 
 
+@given(st.integers(1, 1 << 26), st.sampled_from([2048, 4096, 16384]))
+def test_texels_are_sampled_only_where_that_is_exact(texels: int, rows: int) -> None:
+    size, width = bucket(texels, rows)
+    limits = replace(Small().limits, target="fragment", rows=rows, renderer="llvmpipe")
+    assert not sampled(width, replace(limits, renderer="some hardware"))
+    if sampled(width, limits):
+        rows_of_texels = np.float32(size // width)
+        t = np.arange(size, dtype=np.float32) + np.float32(0.5)
+        row = t * (np.float32(1 / width) / rows_of_texels) * rows_of_texels
+        assert (row.astype(np.int32) == np.arange(size) // width).all()
+
+
 @pytest.mark.usefixtures("gl_target")
 class TestOnADevice:
+    @pytest.mark.parametrize("dtype", [tg.float32, tg.int32, tg.float16, tg.uint8])
+    def test_every_texel_is_read(self, dtype: Any) -> None:
+        for size in (60, 3 << 12, 1 << 15, 3 << 17, (1 << 20) + 4, 3 << 20):
+            values = (np.arange(size) * 40503 % 251).astype(dtype.name)
+            x = tg.tensor(values, dtype=dtype, device="gl")
+            assert (x.flip(0).cpu().numpy() == values[::-1]).all()
+
     def test_memory_is_freed_by_reference_counting(self) -> None:
         backend = backend_of(GL)
         before = backend.counters()["bytes_live"]
