@@ -150,7 +150,8 @@ class Emitter(Scope):
         if x.whole:
             if value in self._given:
                 return self._given[value]
-            if index.order is not None and not realised and at is own:
+            same = at is own and own.shape == value.shape
+            if index.order is not None and not realised and same:
                 return self.emit(value, index)  # its operands' order may be the index's
         if realised:
             return self._strided(value, index, at.shape, at.strides, start, x.aligned)

@@ -304,3 +304,30 @@ def test_measured_choices_come_first() -> None:
     assert tuning.choose(MATMUL, like) == MATMUL.cheapest(like, limits()) != best
     other = dense(1000, 100, 100)
     assert tuning.choose(MATMUL, other) == MATMUL.cheapest(other, limits()) != best
+
+
+def test_a_reshaped_product_read_in_another_order(
+    gl_target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = use(gl_target)
+    known = backend.tuning.choose
+
+    def choose(family: Any, p: Any) -> Variant:
+        return (
+            Variant.of(ROWS, R=4, PARTS=1, PAD=0, LOCAL=64)
+            if family is MATMUL
+            else known(family, p)
+        )
+
+    monkeypatch.setattr(backend.tuning, "choose", choose)
+    backend._plans.clear()
+
+    def grads(device: str) -> Any:
+        x = tg.tensor(numbers((4, 8, 6, 6)), device=device, requires_grad=True)
+        f, w = (tg.tensor(numbers(s, 1), device=device) for s in ((8, 8, 3, 3), (72, 10)))
+        pooled = tg.nn.functional.max_pool2d(tg.nn.functional.conv2d(x, f, padding=1), 2)
+        (g,) = tg.autograd.grad((pooled.flatten(1) @ w).square().sum(), x)
+        return g.cpu().numpy()
+
+    assert np.allclose(grads("gl"), grads("cpu"), atol=1e-3)
+    backend._plans.clear()
