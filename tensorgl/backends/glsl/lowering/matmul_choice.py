@@ -154,7 +154,7 @@ def cost(c: Variant, p: Problem, limits: Limits) -> float:
     product is best made by the plain kernel.
     """
     software, fragment = limits.software, limits.target == "fragment"
-    launch = 25_000 if software else 3_000_000
+    launch = 60_000 if software else 3_000_000
     # Invocations that keep all of a device busy, and the fewest of which time depends. Software
     # shares squares of 64 pixels, or work groups, out to few cores; one alone takes twice as long.
     full = 65536 if not software else 2048 if fragment else 128
