@@ -390,6 +390,7 @@ def test_what_goes_wrong_is_said(site: Path, home: Path, capfd: pytest.CaptureFi
 def test_what_the_tab_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a")
+    monkeypatch.setenv("TENSORGL_TUNING", str(tmp_path / "a" / "b" / "tuning.json"))
     assert runs._roots("b/x.py") == [str(tmp_path / "a")]
     assert runs._roots("../x.py") == [str(tmp_path)]
     monkeypatch.chdir(tmp_path / "a" / "b")
