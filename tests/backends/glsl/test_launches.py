@@ -46,13 +46,10 @@ def test_lenet_with_adam(gl_target: str, run: Callable[[Step], Step]) -> None:
 
 
 def test_mlp_with_sgd(gl_target: str, run: Callable[[Step], Step]) -> None:
-    """Render targets of a product made in parts, or of a transposed operand, are collected by a launch.
-
-    Software rasterisers, on which this runs, divide more products, as launches cost little there.
-    """
+    """Render targets of a product made in parts, or of a transposed operand, are collected by a launch."""
     with GL:
         count = launches(run(training_step(tg, models.mlp, "SGD", lr=0.01)))
-    assert count <= {"compute": 15, "fragment": 20}[gl_target]
+    assert count <= {"compute": 15, "fragment": 18}[gl_target]
 
 
 UPDATES: dict[str, dict[str, Any]] = {
@@ -87,9 +84,9 @@ def test_an_update_is_one_launch(name: str, groups: int) -> None:
 
 @pytest.mark.parametrize(("m", "k", "n"), [(256, 128, 64), (32, 100, 10), (200, 300, 50)])
 def test_softmax_and_product(gl_target: str, m: int, k: int, n: int) -> None:
-    """Rows that are no whole texels cost large products a launch more."""
+    """Rows that are no whole texels cost render targets a launch more."""
     x, y = tg.randn(m, k, device="gl"), tg.randn(k, n, device="gl")
-    limit = 5 if n % 4 and m * n > 4096 else 4
+    limit = 5 if gl_target == "fragment" and n % 4 and m * n > 4096 else 4
     assert launches(lambda: tg.softmax(x, -1) @ y) <= limit
 
 

@@ -154,7 +154,7 @@ def cost(c: Variant, p: Problem, limits: Limits) -> float:
     product is best made by the plain kernel.
     """
     software, fragment = limits.software, limits.target == "fragment"
-    launch = 60_000 if software else 3_000_000
+    launch = 300_000 if software else 3_000_000
     # Invocations that keep all of a device busy, and the fewest of which time depends. Software
     # shares squares of 64 pixels, or work groups, out to few cores; one alone takes twice as long.
     full = 65536 if not software else 2048 if fragment else 128
@@ -187,7 +187,7 @@ def cost(c: Variant, p: Problem, limits: Limits) -> float:
         block = r * (1 if whole else 4) + (4 if p.modes[1] else 16) + r / 2
         total += shared(grid * (8 + block * k / 4), grid)
         if fragment and r > 1:  # render targets are copied
-            total += r * launch / 4 + texels / 2
+            total += r * launch / 16 + texels / 2
     blocks = Blocks.of(c, p, limits)
     if parts > 1:
         total += launch + shared(texels * (parts * (4 if p.n % 4 else 1) + 4), texels)
