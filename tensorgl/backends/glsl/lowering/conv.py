@@ -106,7 +106,7 @@ def conv(value: Value, context: Context) -> Value:
         return _zero(value, context)
     p, (x, w) = Problem(_geometry(value), value.op), value.operands
     choice = context.choose(CONV, p)
-    step = interface(choice.kernel).replace(".", "_")
+    step = _step(choice)
     if step == "conv":
         return value
     if step == "conv_depthwise":
@@ -122,6 +122,11 @@ def conv(value: Value, context: Context) -> Value:
         parts = context.step(step, operands, params, whole, dtypes.float32)
         step, operands = "conv_collect", [parts.whole()]
     return context.step(step, operands, params, value.shape, value.dtype)
+
+
+def _step(choice: Variant) -> str:
+    """The step that a kernel computes: it is named as the kernel whose interface that has."""
+    return interface(choice.kernel).replace(".", "_")
 
 
 def _packing(p: Problem) -> Packing:
@@ -307,7 +312,7 @@ def conv_weight(value: Value, context: Context) -> Value:
         return _zero(value, context)
     p = Problem(_geometry(value), value.op)
     choice = context.choose(CONV_WEIGHT, p)
-    step = interface(choice.kernel).replace(".", "_")
+    step = _step(choice)
     if step == "conv_weight":
         return value
     made = _PARTS[step](p, choice, context.limits)
@@ -402,7 +407,7 @@ def parts(value: Value, context: Context) -> Kernel:
 def total(value: Value, context: Context) -> Kernel:
     """The sum of the parts, in the weight's order."""
     (part,), (p, choice) = value.operands, value.params
-    step = interface(choice.kernel).replace(".", "_")
+    step = _step(choice)
     defines = _PARTS[step](p, choice, context.limits).places | axes(K=p.at.taps)
     defines |= {"C": p.at.inner, "O": p.at.outputs, "SIZE": value.size}
     return Kernel([value], [value], "conv_weight.sum", defines, {"part": part}, value.texels)
