@@ -1,7 +1,7 @@
 """Which kernel computes a convolution, or one of its adjoints, by its geometry and the device's limits.
 
-    conv.depthwise  every channel has its own filter: a texel of four channels meets its taps, or, where images
-                    lie channels first, four neighbours in a row (conv.depthwise.planes)
+    conv.depthwise  every channel has its own filter: a texel of four channels meets its taps, or four
+                    neighbours in a row where channels lie first (conv.depthwise.planes)
     conv.planes     few input channels, in planes: four neighbours in a row at once
     conv.window     3x3, in windows: for software rasterisers (conv_window.py)
     conv.rows       channels last: what a row of taps reads is a run of texels
