@@ -73,7 +73,8 @@ def gl_target(gl_module_target: str, request: pytest.FixtureRequest) -> Iterator
             after = live(backend)
         assert after <= before, f"leaked {after - before} bytes of device memory"
     if IN_BROWSER:
-        assert backend.device.js.error() == 0  # type: ignore[attr-defined]
+        code = backend.device.js.error()  # type: ignore[attr-defined]
+        assert code == 0, f"WebGL complains: {code:#x}"
 
 
 def live(backend: GlslBackend) -> int:
