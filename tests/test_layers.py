@@ -45,14 +45,15 @@ LAYERS = [
         "cuda",
     },
     {"datasets", "utils", "func", "compiling", "profiler"},
+    {"distributed"},
     {""},  # the package itself
     {"as_torch", "cli", "__main__", "examples", "bench"},
 ]
 # Third parties, and the only places that may import them.
 CONFINED = {
     "moderngl": ("backends.opengl",),
-    "js": ("backends.webgl",),
-    "pyodide": ("backends.webgl",),
+    "js": ("backends.webgl", "distributed.transport_browser"),
+    "pyodide": ("backends.webgl", "distributed.transport_browser"),
     "aiohttp": ("distributed",),
     "torch": (),
     "tests": (),

@@ -1,0 +1,1 @@
+"""Browsers and native workers train one model together, through a hub."""
