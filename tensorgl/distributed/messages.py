@@ -7,8 +7,8 @@ every field is there, none else is, and each is of its type and within its bound
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +20,7 @@ Check = Callable[[Any], bool]
 LARGEST_INTEGER = 2**53 - 1
 """As JavaScript counts."""
 MOST_MEMBERS = 100_000
+_LARGEST = sys.float_info.max
 _DEEPEST = 8
 
 
@@ -27,8 +28,9 @@ def _integer(low: int = 0, high: int = LARGEST_INTEGER) -> Check:
     return lambda v: type(v) is int and low <= v <= high
 
 
-def _number(low: float = -math.inf, high: float = math.inf) -> Check:
-    return lambda v: type(v) in (int, float) and math.isfinite(v) and low <= v <= high
+def _number(low: float = -_LARGEST, high: float = _LARGEST) -> Check:
+    # Compared as it is: an integer may be too large to become a float, and NaN is within no bounds.
+    return lambda v: type(v) in (int, float) and low <= v <= high
 
 
 def _text(pattern: str) -> Check:
@@ -71,7 +73,10 @@ _MEMBER = _text(r"[0-9a-f]{32}")
 _COUNT = _integer()
 _RANK = _integer(0, MOST_MEMBERS)
 _SHARE = _row(_COUNT, _COUNT)  # from, up to: samples of the endless stream of epochs
-_METRICS = _map(_text(r"[\w./-]{1,60}"), _number(), 32)
+_ANY_NUMBER = _number()
+_METRIC = _text(r"[\w./-]{1,60}")
+_METRICS = _map(_METRIC, _ANY_NUMBER, 32)
+_OWN_METRICS = _map(_METRIC, _number(-1e200, 1e200), 32)  # a member's; weighted sums stay finite
 
 _MODEL = _object(
     {
@@ -102,8 +107,8 @@ _DATA = _object(
 def _scalar(v: Any) -> bool:
     return (
         type(v) is bool
-        or (type(v) in (int, float) and math.isfinite(v))
-        or (type(v) is list and len(v) <= 4 and all(type(x) in (int, float) for x in v))
+        or _ANY_NUMBER(v)
+        or (type(v) is list and len(v) <= 4 and all(map(_ANY_NUMBER, v)))
     )
 
 
@@ -152,7 +157,7 @@ FIELDS: dict[Kind, dict[str, Check]] = {
     },
     Kind.COMMIT: {
         "digest": _HASH,  # of all its payloads, by bucket and chunk
-        "metrics": _METRICS,
+        "metrics": _OWN_METRICS,
     },
     Kind.ACK: {
         "outcome": _text("counted|carried|stale|rejected"),
@@ -177,7 +182,7 @@ FIELDS: dict[Kind, dict[str, Check]] = {
         "source": _or_null(_RANK),  # of a broadcast
     },
     Kind.RETURN: {"error": _NAME, "world": _RANK},
-    Kind.METRIC: {"step": _COUNT, "values": _METRICS},
+    Kind.METRIC: {"step": _COUNT, "values": _OWN_METRICS},
     Kind.UPLOAD: {},
     Kind.HEARTBEAT: {},
     Kind.BYE: {},
@@ -228,8 +233,8 @@ def _depth(text: bytes) -> int:
 def _check(kind: Kind, fields: Any) -> None:
     known = FIELDS.get(kind)
     if known is None or type(fields) is not dict or fields.keys() != known.keys():
-        expected = ", ".join(known) if known else "no message of this kind"
-        raise ProtocolError(f"{kind.name}: expected the fields {expected or '(none)'}")
+        expected = "no message of this kind" if known is None else ", ".join(known) or "(none)"
+        raise ProtocolError(f"{kind.name}: expected the fields {expected}")
     for name, check in known.items():
         if not check(fields[name]):
             raise ProtocolError(f"{kind.name}: {name} is not what it has to be")

@@ -1,0 +1,180 @@
+"""Arrays that members are sending: contributions, first parameters, and what collectives are about.
+
+Whatever comes in is checked against what was announced before it is kept, and room for all of it is
+reserved at once, so that a hub's memory is bounded whatever its members send. Payloads stay as they
+came, encoded; a member and its number (seq) name them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import sqrt
+
+import numpy as np
+
+from tensorgl.distributed.codecs import chunk_sizes, decode, size
+from tensorgl.distributed.rules import Norms
+from tensorgl.distributed.wire import Codec, Dtype, Frame, ProtocolError
+
+__all__ = ["BusyError", "Staging"]
+
+_OVERHEAD = 512  # bytes that a chunk takes beside its payload
+
+
+class BusyError(ProtocolError):
+    """There is no memory for it now."""
+
+
+@dataclass(slots=True)
+class _Arrays:
+    codec: Codec
+    dtype: Dtype
+    chunks: list[list[int]]  # elements of each, by bucket
+    first: list[int]  # where a bucket's chunks begin among all
+    room: int
+    payloads: list[memoryview | None]
+    missing: list[int]  # chunks of each bucket
+    hashed: int = 0  # so many payloads from the first one on
+    hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+
+
+class Staging:
+    """What is being received, of all members.
+
+    Args:
+        limit_bytes: of all payloads together.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.reserved = 0
+        self._arrays: dict[tuple[str, int], _Arrays] = {}
+        self._norms = Norms()
+
+    def open(
+        self,
+        member: str,
+        seq: int,
+        sizes: Sequence[int],
+        codec: Codec,
+        dtype: Dtype = Dtype.FLOAT32,
+    ) -> None:
+        """Expect arrays of these sizes, in place of what was received under this name.
+
+        Raises:
+            BusyError: there is no room for them.
+            ProtocolError: the codec is not for the dtype.
+        """
+        if codec is not Codec.RAW and dtype is not Dtype.FLOAT32:
+            raise ProtocolError(f"{codec.name.lower()} is for float32, given {dtype.name.lower()}")
+        self.discard(member, seq)
+        chunks = [chunk_sizes(elements, dtype) for elements in sizes]
+        room = sum(_OVERHEAD + size(codec, n, dtype) for bucket in chunks for n in bucket)
+        if self.reserved + room > self.limit_bytes:
+            raise BusyError(
+                f"no memory for {room} bytes: {self.reserved} of {self.limit_bytes} are taken; "
+                "try again later"
+            )
+        self.reserved += room
+        counts = [len(bucket) for bucket in chunks]
+        first = [0, *accumulate(counts)]
+        payloads: list[memoryview | None] = [None] * first[-1]
+        self._arrays[member, seq] = _Arrays(codec, dtype, chunks, first, room, payloads, counts)
+
+    def put(self, member: str, frame: Frame) -> int | None:
+        """Take a PART in.
+
+        Returns:
+            The bucket that is whole with it, or None; None, too, if nothing such is expected any more.
+
+        Raises:
+            ProtocolError: it is not a part of what is expected, or another than it was before.
+        """
+        arrays = self._arrays.get((member, frame.seq))
+        if arrays is None:
+            return None
+        if frame.codec is not arrays.codec or frame.dtype is not arrays.dtype:
+            raise ProtocolError(
+                f"PART: expected {arrays.codec.name} of {arrays.dtype.name}, "
+                f"given {frame.codec.name} of {frame.dtype.name}"
+            )
+        bucket, chunk = frame.bucket, frame.chunk
+        if bucket >= len(arrays.chunks) or frame.chunks != len(arrays.chunks[bucket]):
+            raise ProtocolError(f"PART: bucket {bucket} of {frame.chunks} chunks is not expected")
+        expected = size(arrays.codec, arrays.chunks[bucket][chunk], arrays.dtype)
+        if len(frame.payload) != expected:
+            raise ProtocolError(f"PART: expected {expected} bytes, given {len(frame.payload)}")
+        at = arrays.first[bucket] + chunk
+        before = arrays.payloads[at]
+        if before is not None:
+            if before != frame.payload:
+                raise ProtocolError("PART: it was sent before, with another payload")
+            return None
+        arrays.payloads[at] = memoryview(frame.payload)
+        arrays.missing[bucket] -= 1
+        # As far as nothing is missing, so that there is no more to do when the last one is there.
+        while arrays.hashed < len(arrays.payloads):
+            payload = arrays.payloads[arrays.hashed]
+            if payload is None:
+                break
+            arrays.hash.update(payload)
+            arrays.hashed += 1
+        return None if arrays.missing[bucket] else bucket
+
+    def check(self, member: str, seq: int, bucket: int) -> str:
+        """Why a whole bucket is not sound, or "" if it is: finite numbers of a credible size.
+
+        It may be called in another thread than all else.
+
+        Raises:
+            KeyError: it is not there any more, or not whole.
+        """
+        arrays = self._arrays[member, seq]
+        square = 0.0
+        try:
+            for payload, n in zip(_whole(arrays, bucket), arrays.chunks[bucket], strict=True):
+                values = decode(arrays.codec, payload, n)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    square += float(np.dot(values, values))
+        except ProtocolError as error:
+            return f"bucket {bucket}: {error}"
+        return self._norms.check(bucket, sqrt(square))
+
+    def finish(self, member: str, seq: int, digest: str) -> None:
+        """All of it was sent, says the member.
+
+        Raises:
+            ProtocolError: parts are missing, or are not those that the digest is of.
+        """
+        arrays = self._arrays.get((member, seq))
+        if arrays is None:
+            return
+        if arrays.hashed < len(arrays.payloads):
+            raise ProtocolError("COMMIT: parts are missing")
+        if arrays.hash.hexdigest() != digest:
+            raise ProtocolError("COMMIT: the digest is another one than that of what came in")
+
+    def discard(self, member: str, seq: int) -> None:
+        """Forget what was received of it."""
+        arrays = self._arrays.pop((member, seq), None)
+        if arrays:
+            self.reserved -= arrays.room
+
+    def chunks(self, member: str, seq: int, bucket: int) -> list[memoryview]:
+        """The payloads of a whole bucket.
+
+        Raises:
+            KeyError: it is not there, or not whole.
+        """
+        return _whole(self._arrays[member, seq], bucket)
+
+
+def _whole(arrays: _Arrays, bucket: int) -> list[memoryview]:
+    payloads = arrays.payloads[arrays.first[bucket] : arrays.first[bucket + 1]]
+    whole = [payload for payload in payloads if payload is not None]
+    if len(whole) != len(payloads):
+        raise KeyError(f"bucket {bucket} is not whole")
+    return whole
