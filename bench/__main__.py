@@ -1,9 +1,10 @@
-"""Speed, measured: `python -m bench run`, `compare`, `tune`, `report` and `overhead`; also `tensorgl bench`.
+"""Speed, measured: `python -m bench run`, `compare`, `tune`, `sync`, `report`, `overhead`.
 
 `run [CASE…]` times tensorgl; `compare --peer torch` times peers beside it: on the CPU, with `--device gl`
 on the GPU, with `--browser` in a browser's tab. What a side computes is compared with numpy's result
-before it is timed. `tune` finds the best variants of kernels for a device. `report` makes a page of what
-`--save` kept. `overhead` times what Python costs on device gl, without the GPU's work.
+before it is timed. `tune` finds the best variants of kernels for a device. `sync` times members that train
+together. `report` makes a page of what `--save` kept. `overhead` times what Python costs on device gl,
+without the GPU's work. Installed as `tensorgl bench`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         const=Path("README.md"),
         help="write the table of this file instead (default: README.md)",
     )
+    sync = commands.add_parser(
+        "sync",
+        help="time training together: real hub and members, emulated devices and link",
+        allow_abbrev=False,
+    )
+    sync.add_argument(
+        "modes", nargs="*", metavar="MODE", help="a part of a mode's name; default: all"
+    )
+    sync.add_argument(
+        "--step", type=float, default=3.2, help="seconds of a batch on a device (default 3.2)"
+    )
+    sync.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
     overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
     overhead.add_argument("--target", choices=TARGETS)
     overhead.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
@@ -210,6 +223,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> in
         return _report(options)
     if options.command == "overhead":
         return _overhead(options)
+    if options.command == "sync":
+        from .sync import scaling
+
+        return scaling.run(options.step, options.save, options.modes)
     if options.command == "tune":
         return _tune(parser, options)
     sides = _sides(parser, options)

@@ -1,4 +1,4 @@
-"""The `tensorgl` command: what this machine offers, running scripts, and benchmarks."""
+"""The `tensorgl` command: what this machine offers, running scripts, hubs, and benchmarks."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="open the playground to the browsers of this machine")
     serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
     commands.add_parser("bench", help="measure speed: tensorgl bench --help", add_help=False)
+    import_module("tensorgl.distributed.hub_cli").add_parser(commands)
     run = commands.add_parser("run", help="run a script as `python SCRIPT ARGS` would")
     run.add_argument(
         "--as-torch", action="store_true", help="let the script's `import torch` give tensorgl"
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         return _info()
     if options.command == "serve":
         return _serve(options.port)
+    if options.command == "hub":
+        return import_module("tensorgl.distributed.hub_cli").main(options)
     if options.browser:
         return _run_in_browser(options)
     if options.headed or options.browser_name or options.browser_arg:

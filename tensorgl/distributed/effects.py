@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tensorgl.distributed.wire import Kind
+from tensorgl.distributed.wire import Dtype, Kind
 
 __all__ = [
+    "Answer",
     "Close",
+    "Combine",
     "Discard",
     "Effect",
     "Log",
@@ -32,7 +34,8 @@ class Settings:
     """How a run is held. Times are in seconds.
 
     Attributes:
-        lease: silence after which a member is gone.
+        lease: silence after which a member is gone. Nor is anybody waited for so long past the deadline
+            who does nothing, if others wait.
         quorum: which part of the expected samples a round needs at its deadline.
         grace: how long a round waits for everybody at least.
         slack: the deadline in multiples of what nine of ten members take.
@@ -89,7 +92,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Forget what was received of a contribution."""
+    """Forget what was received under this number. What was asked for before still has to be done with it."""
 
     member: str
     seq: int
@@ -97,7 +100,10 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Reduce a bucket of these contributions, take the optimizer's step as a trial, send RESULT to `to`."""
+    """Reduce a bucket of these contributions, take the optimizer's step as a trial, send RESULT to `to`.
+
+    An attempt that comes again is for somebody who missed it: its parts and its result are the same.
+    """
 
     round: int
     bucket: int
@@ -109,7 +115,11 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Make a state durable; then tell `durable`. Trials of `round`, if it is one, become final with it."""
+    """Make a state durable; then tell `durable`, or `refused` of a definition that cannot be.
+
+    It is that of a round, whose trials become final with it and whose parts may be forgotten, or that
+    of a definition. There is one at a time.
+    """
 
     snapshot: Snapshot
     round: int | None
@@ -118,7 +128,36 @@ class Log:
     definition: tuple[str, dict[str, Any]] | None = None  # part and value; not with a round
 
 
-Effect: TypeAlias = Send | Close | Discard | Reduce | Log
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Combine the arrays of a collective operation, in this order; then tell `combined`.
+
+    Attributes:
+        number: of the operation, for `combined`.
+        op: sum, mean (weighted), max, min, or broadcast, which has one part.
+        size: elements of each array.
+        parts: whose arrays, under bucket 0.
+    """
+
+    number: int
+    op: str
+    dtype: Dtype
+    size: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Send a RESULT for each payload, all of bucket 0 and round 0, and RETURN."""
+
+    session: Session
+    seq: int
+    dtype: Dtype
+    payloads: tuple[bytes, ...]
+    world: int
+
+
+Effect: TypeAlias = Send | Close | Discard | Reduce | Log | Combine | Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +170,18 @@ class Snapshot:
         counted: by name, the highest seq of those that have left.
         defined: by part of the definition, its digest.
         cursor: where in the stream the next share begins.
-        leftover: shares that were given out, and not counted.
+        leftover: shares that came back, and are to be given out again.
+        tasks: by name, the round for which a member was given a share that is not counted, and the share.
+        speeds: by name, samples a second, so that shares are divided as they were.
         banned: names of members that were locked out.
     """
 
     version: int = 0
-    members: dict[str, tuple[int, int]] = field(default_factory=dict)
-    counted: dict[str, int] = field(default_factory=dict)
-    defined: dict[str, str] = field(default_factory=dict)
+    members: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    counted: dict[str, int] = field(default_factory=dict[str, int])
+    defined: dict[str, str] = field(default_factory=dict[str, str])
     cursor: int = 0
     leftover: tuple[Share, ...] = ()
+    tasks: dict[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
+    speeds: dict[str, float] = field(default_factory=dict[str, float])
     banned: tuple[str, ...] = ()

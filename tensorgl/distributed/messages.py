@@ -82,7 +82,7 @@ _MODEL = _object(
     {
         # name, shape; in the order of the flat vector
         "parameters": _list(_row(_NAME, _list(_integer(0, 2**40), 16)), 20_000),
-        "buckets": _list(_integer(1, 2**32), 20_000),  # elements of each, all of them in order
+        "buckets": _list(_integer(1, 2**32), 2000),  # elements of each, all of them in order
     }
 )
 _OPTIMIZER = _object(
@@ -90,7 +90,7 @@ _OPTIMIZER = _object(
         "name": _text(r"[A-Za-z]{1,40}"),  # a class of tensorgl.optim
         # one a group of parameters, and which buckets are of which group
         "options": _list(_map(_WORD, lambda v: v is None or _scalar(v), 40), 64),
-        "groups": _list(_integer(0, 63), 20_000),
+        "groups": _list(_integer(0, 63), 2000),
         "local_steps": _integer(0, 1_000_000),  # 0: every gradient is contributed; else changes of
         # the parameters after so many local steps
     }

@@ -1,0 +1,211 @@
+"""Members' connections at the hub: who is let in, and what becomes of each frame that comes.
+
+It checks all that can be checked before the core hears of it, so that nothing a member says can
+surprise whoever works off what the core asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import itertools
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import WSMsgType, web
+
+from tensorgl.distributed import tokens
+from tensorgl.distributed.connection import Connection
+from tensorgl.distributed.messages import pack, parse
+from tensorgl.distributed.model import check_optimizer
+from tensorgl.distributed.tokens import TokenError
+from tensorgl.distributed.wire import (
+    HEADER,
+    LARGEST_PAYLOAD,
+    Codec,
+    Frame,
+    Kind,
+    ProtocolError,
+    decode,
+)
+
+if TYPE_CHECKING:
+    from tensorgl.distributed.hub import Hub
+
+__all__ = ["Sockets"]
+
+_GREETING = 4096  # bytes of the first frame, which comes before its sender is known
+_PATIENCE = 5.0  # seconds for it
+_STRANGERS = 32  # connections of one address that have not said yet who they are
+
+
+class Sockets:
+    """The sockets of a hub's members."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._numbers = itertools.count(1)
+        self._strangers: Counter[str] = Counter()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve a member from its greeting to its end."""
+        origin, address = request.headers.get("Origin"), request.remote or ""
+        if origin is not None and origin not in self._hub.origins:
+            self._refused("origin")
+            raise web.HTTPForbidden(
+                text=f"pages of {origin} may not connect; start the hub with --origin {origin}"
+            )
+        if self._hub.ending or self._strangers[address] >= _STRANGERS:
+            self._refused("crowd")
+            raise web.HTTPServiceUnavailable(text="too many connections; try again later")
+        socket = web.WebSocketResponse(
+            timeout=1.0, compress=False, max_msg_size=LARGEST_PAYLOAD + HEADER + 1
+        )
+        self._strangers[address] += 1
+        try:
+            await socket.prepare(request)
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    fields = await self._greeting(socket)
+            except (ProtocolError, TokenError, TimeoutError) as error:
+                self._refused("greeting")
+                reason = str(error) or f"expected HELLO within {_PATIENCE:g} s"
+                with contextlib.suppress(ConnectionError):
+                    await socket.send_bytes(pack(Kind.ERROR, reason=reason[:200]))
+                    await socket.close()
+                return socket
+        finally:
+            self._strangers[address] -= 1
+            self._strangers += Counter()  # without those that are 0
+        await self._serve(socket, request, fields, address)
+        return socket
+
+    def _refused(self, why: str) -> None:
+        self._hub.metrics.add("refused_total", label=f'why="{why}"')
+
+    async def _greeting(self, socket: web.WebSocketResponse) -> dict[str, Any]:
+        """The fields of HELLO, its token checked."""
+        data = (await socket.receive()).data
+        if not isinstance(data, bytes) or len(data) > _GREETING:
+            raise ProtocolError(f"expected HELLO of at most {_GREETING} bytes")
+        frame = decode(data)
+        if frame.kind is not Kind.HELLO:
+            raise ProtocolError(f"expected HELLO, given {frame.kind.name}")
+        fields = parse(frame)
+        claims = tokens.verify(self._hub.secret, fields["token"], self._hub.config.run, time.time())
+        if claims.role != "worker":
+            raise TokenError(
+                f"the token is for the role {claims.role}; members need one for worker"
+            )
+        return fields
+
+    async def _serve(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        fields: dict[str, Any],
+        address: str,
+    ) -> None:
+        name = fields["member"]
+        key = tokens.resume_key(self._hub.secret, name)
+        connection = Connection(
+            socket, request.transport, next(self._numbers), name, key, fields["agent"], address,
+            self._hub.metrics,
+        )  # fmt: skip
+        self._hub.connections[connection.number] = self._hub.members[key] = connection
+        self._hub.metrics.add("sessions_total")
+        writer = asyncio.create_task(connection.write(self._hub.config.settings.lease))
+        try:
+            resumes = hmac.compare_digest(fields["resume"], key)
+            self._hub.do(self._hub.core.hello(connection.number, name, resumes, time.monotonic()))
+            async for message in socket:
+                if message.type is not WSMsgType.BINARY or connection.closed:
+                    break
+                await connection.throttle(message.data)
+                await self._receive(connection, decode(message.data))
+        except ProtocolError as error:
+            self._hub.lose(connection, str(error))
+        finally:
+            self._hub.do(self._hub.core.gone(connection.number, time.monotonic()))
+            await self._forget(connection, writer)
+
+    async def _forget(self, connection: Connection, writer: asyncio.Task[None]) -> None:
+        try:
+            await self._hub.settled()  # it may be told why
+            connection.finish("")
+            await writer
+        finally:
+            writer.cancel()
+            del self._hub.connections[connection.number]
+            if self._hub.members.get(connection.key) is connection:
+                del self._hub.members[connection.key]
+
+    async def _receive(self, connection: Connection, frame: Frame) -> None:
+        number, member, seq = connection.number, connection.member, frame.seq
+        if frame.kind is Kind.PART:
+            await self._part(connection, frame)
+            return
+        fields = parse(frame)
+        if frame.kind is Kind.DEFINE:
+            self._check_definition(connection, seq, fields)
+        elif frame.kind is Kind.BEGIN:
+            if not self._hub.run.groups:
+                raise ProtocolError("BEGIN: no optimizer is defined yet")
+            if len(fields["lr"]) not in (0, self._hub.run.groups):
+                raise ProtocolError(
+                    f"BEGIN: expected {self._hub.run.groups} learning rates, one a group"
+                )
+        elif frame.kind is Kind.COMMIT and self._hub.core.receives(number, seq):
+            self._hub.run.staging.finish(member, seq, fields["digest"])
+            if self._hub.core.definitions.uploader == (member, seq) and connection.defines:
+                await self._hub.compute(self._hub.run.upload, member, seq, connection.defines[1])
+        elif frame.kind is Kind.METRIC:
+            connection.said = fields["values"]
+        self._check_number(connection, frame.kind, seq)
+        now = time.monotonic()
+        self._hub.do(self._hub.core.message(number, frame.kind, seq, frame.round, fields, now))
+        if frame.kind in (Kind.BEGIN, Kind.CALL):
+            await self._hub.settled()  # or a Discard of before would meet what begins now
+            if wants := self._hub.core.calls.wants(member, seq):
+                self._hub.expect(connection, seq, [wants[0]], Codec.RAW, wants[1])
+            elif self._hub.core.receives(number, seq):
+                self._hub.expect(connection, seq, self._hub.run.sizes, self._hub.run.up)
+
+    def _check_number(self, connection: Connection, kind: Kind, seq: int) -> None:
+        """A number names one thing, as arrays are known by it."""
+        member = self._hub.core.members.get(connection.member)
+        used = {
+            Kind.DEFINE: connection.defines is not None and connection.defines[0] == seq,
+            Kind.BEGIN: bool(member and member.work and member.work.seq == seq),
+            Kind.CALL: self._hub.core.calls._find(connection.member, seq)[0] is not None,
+        }
+        if kind in used and any(used[other] for other in used if other is not kind):
+            raise ProtocolError(f"{kind.name}: its number is another thing's already")
+
+    def _check_definition(self, connection: Connection, seq: int, fields: dict[str, Any]) -> None:
+        part, value = fields["part"], fields["value"]
+        if part == "model":
+            if 4 * sum(value["buckets"]) > self._hub.config.memory:
+                raise ProtocolError("model: it is larger than the hub's memory setting allows")
+            connection.defines = seq, value
+        elif part == "optimizer":
+            check_optimizer(value)
+
+    async def _part(self, connection: Connection, frame: Frame) -> None:
+        number, member, seq = connection.number, connection.member, frame.seq
+        self._hub.core.seen(number, time.monotonic())
+        if not self._hub.core.receives(number, seq):
+            return  # of something that is over
+        bucket = self._hub.run.staging.put(member, frame)
+        if bucket is None or self._hub.core.definitions.uploader == (member, seq):
+            return
+        reason: str | None = ""
+        if not self._hub.core.calls.wants(member, seq):
+            reason = await self._hub.compute(self._hub.run.check, member, seq, bucket)
+        now = time.monotonic()
+        if reason:
+            self._hub.do(self._hub.core.rejected(number, seq, reason, now))
+        elif reason is not None:
+            self._hub.do(self._hub.core.staged(number, seq, bucket, now))
