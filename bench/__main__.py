@@ -84,6 +84,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sync.add_argument(
         "--step", type=float, default=3.2, help="seconds of a batch on a device (default 3.2)"
     )
+    sync.add_argument(
+        "--hub",
+        action="store_true",
+        help="what contributions and idle connections cost a hub instead",
+    )
     sync.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
     overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
     overhead.add_argument("--target", choices=TARGETS)
@@ -224,8 +229,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> in
     if options.command == "overhead":
         return _overhead(options)
     if options.command == "sync":
-        from .sync import scaling
+        from .sync import load, scaling
 
+        if options.hub:
+            return load.run(options.save)
         return scaling.run(options.step, options.save, options.modes)
     if options.command == "tune":
         return _tune(parser, options)

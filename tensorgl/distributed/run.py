@@ -45,6 +45,7 @@ class Run:
     ROUNDS = 100
     """After so many records a checkpoint is due, or after LOG_BYTES of them."""
     LOG_BYTES = 64 << 20
+    """Of a large model it is more: a checkpoint is as long as the records of three rounds or so."""
 
     def __init__(self, directory: str | os.PathLike[str], config: Config) -> None:
         self.up, self.down = codecs.names()[config.up], codecs.names()[config.down]
@@ -168,7 +169,8 @@ class Run:
     @property
     def long(self) -> bool:
         """Whether a checkpoint is due."""
-        return self._records >= self.ROUNDS or self.store.log_bytes >= self.LOG_BYTES
+        most = max(self.LOG_BYTES, 10 * 4 * sum(self.sizes)) if self.model else self.LOG_BYTES
+        return self._records >= self.ROUNDS or self.store.log_bytes >= most
 
     def checkpoint(self) -> None:
         """Write down all, if anything is new.

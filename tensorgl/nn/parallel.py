@@ -1,4 +1,7 @@
-"""DataParallel, for scripts that wrap their model in it: there is one device, which gets all work."""
+"""DataParallel, for scripts that wrap their model in it: there is one device, which gets all work.
+
+DistributedDataParallel is here, too, as in PyTorch; tensorgl.distributed has it.
+"""
 
 from __future__ import annotations
 
@@ -23,3 +26,11 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DistributedDataParallel":
+        from tensorgl.distributed.ddp import DistributedDataParallel  # which stands above nn
+
+        return DistributedDataParallel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

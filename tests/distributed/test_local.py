@@ -1,0 +1,117 @@
+"""local://N: whole scripts, in processes of their own."""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from tensorgl.distributed.local import fork
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+SCRIPT = """
+import sys
+import tensorgl as tg
+from tensorgl import nn, optim
+import tensorgl.distributed as dist
+from tensorgl.datasets import digits
+from tensorgl.distributed import group
+from tensorgl.distributed.view import hash_of
+from tensorgl.utils.data import DataLoader, DistributedSampler
+
+tg.manual_seed(0)
+dist.init_process_group("local://3")
+rank = dist.get_rank()
+assert dist.get_world_size() == 3
+x = tg.tensor([float(rank), 1.0])
+dist.all_reduce(x)
+assert x.tolist() == [3.0, 3.0]
+net = dist.DistributedDataParallel(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+optimizer = dist.HubOptimizer(optim.SGD(net.parameters(), lr=0.5))
+data = digits()
+seen = 0
+for images, labels in DataLoader(data, batch_sampler=DistributedSampler(data, 256)):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(net(images), labels).backward()
+    optimizer.step()
+    seen += len(images)
+total = tg.tensor(seen)
+dist.all_reduce(total)
+print(f"{rank} {total.item()} {hash_of(group.client().view.values.data)}\\n", end="", flush=True)
+"""
+
+
+def python(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def left_behind() -> set[str]:
+    return set(glob.glob(os.path.join(tempfile.gettempdir(), "tensorgl-local-*")))
+
+
+def test_a_script_in_three_processes() -> None:
+    before = left_behind()
+    result = python(SCRIPT)
+    assert result.returncode == 0, result.stderr
+    lines = sorted(line.split() for line in result.stdout.splitlines())
+    assert [line[0] for line in lines] == ["0", "1", "2"]
+    assert {line[1] for line in lines} == {"1797"}
+    assert len({line[2] for line in lines}) == 1
+    assert result.stderr.count("tensorgl.distributed: rank") == 3
+    assert left_behind() == before
+
+
+def test_a_process_that_fails_is_told_of() -> None:
+    result = python(
+        "import tensorgl.distributed as dist\n"
+        "dist.init_process_group('local://2')\n"
+        "if dist.get_rank() == 1: raise ValueError('on purpose')\n"
+        "print('done', flush=True)\n"
+    )
+    assert result.stdout == "done\n"
+    assert result.returncode == 1
+    assert "ValueError: on purpose" in result.stderr
+    assert "tensorgl.distributed: rank 1 ended with status 1" in result.stderr
+
+
+def test_alone() -> None:
+    result = python(
+        "import tensorgl.distributed as dist\n"
+        "dist.init_process_group('local://1')\n"
+        "dist.barrier()\n"
+        "print(dist.get_world_size())\n"
+    )
+    assert (result.stdout, result.returncode) == ("1\n", 0), result.stderr
+
+
+def test_a_gpu_that_was_used_is_not_shared() -> None:
+    result = python(
+        "import tensorgl as tg, tensorgl.distributed as dist\n"
+        "from tensorgl.backends import install, meta\n"
+        "install(tg.device('gl'), meta.create())\n"  # as good as any other
+        "dist.init_process_group('local://2')\n"
+    )
+    assert "RuntimeError: local://2: device 'gl' was used already" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["local://", "local://0", "local://-1", "local://many"])
+def test_expects_a_number(text: str) -> None:
+    with pytest.raises(ValueError, match="expected local:// and a number"):
+        fork(text)
+
+
+def test_a_tab_and_a_plain_import_need_no_server() -> None:
+    result = python(
+        "import sys, tensorgl\n"
+        "assert not any(m.startswith('tensorgl.distributed.') for m in sys.modules)\n"
+        "import tensorgl.distributed, tensorgl.utils.data\n"
+        "assert 'aiohttp' not in sys.modules\n"
+    )
+    assert result.returncode == 0, result.stderr
