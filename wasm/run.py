@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -117,7 +118,7 @@ def _application(
     private = web.Application(middlewares=[_own_page_only])
     private.router.add_get("/socket", session.socket)
     private.router.add_post("/files/{operation}", Folders(roots).answer)
-    app = server.application(site)
+    app = server.application(site, _hub())
     app.add_subapp(f"/{token}", private)
     return app
 
@@ -290,6 +291,13 @@ def _free(folder: str) -> bool:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
+
+
+def _hub() -> list[str]:
+    """The origins of the hub that the script is to connect to; none where that is no hub of a network."""
+    url = os.environ.get("TENSORGL_HUB", "")
+    found = re.match(r"(?:ws|http)(s?)://([\w.-]+(?::\d+)?)(?:/|$)", url, re.ASCII)
+    return [f"{scheme}{found[1]}://{found[2]}" for scheme in ("ws", "http")] if found else []
 
 
 def _environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -36,6 +37,10 @@ async def run(path: str, args: Any, as_torch: bool, pictures: bool) -> int:
     start = time.perf_counter()
     await script.load_packages(path)
     _progress("packages", start)
+    if os.environ.get("TENSORGL_HUB"):
+        from tensorgl.distributed import transport_browser
+
+        await transport_browser.start()  # not every browser can while the script runs
     before = _pictures() if pictures else {}
     step = _first_step()
     places = list(sys.path)

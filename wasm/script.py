@@ -64,8 +64,11 @@ def make_sleep_interruptible() -> None:
 
 
 def finish() -> None:
-    """Do what the end of a process does: call what was registered for it, and write files out."""
+    """Do what the end of a process does: call what was registered for it, end connections, write files."""
     atexit._run_exitfuncs()
+    transport = sys.modules.get("tensorgl.distributed.transport_browser")
+    if transport:
+        transport.finish()
     for thing in gc.get_objects():
         # type() and not isinstance, which asks a proxy for what it stands for.
         if not issubclass(type(thing), io.IOBase):

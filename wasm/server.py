@@ -5,7 +5,7 @@ It knows nothing of what the pages do; who needs more than files adds routes to 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ _TYPES = {
 
 _POLICY = (
     "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src {connect}; worker-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Styles may be inline, as editors and plots write them. The worker has a policy of its own: Pyodide
@@ -41,21 +41,27 @@ and compiled Python packages evaluate JavaScript text there."""
 
 _HEADERS = {
     "Cache-Control": "no-cache",  # ask again each time: the answer is mostly 304
-    "Content-Security-Policy": _POLICY.format(scripts="'wasm-unsafe-eval'"),
     "Cross-Origin-Embedder-Policy": "require-corp",  # with the next, allows SharedArrayBuffer
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_WORKER_POLICY = _POLICY.format(scripts="'wasm-unsafe-eval' 'unsafe-eval'")
 
 
-def application(site: Path) -> web.Application:
+def application(site: Path, connect: Sequence[str] = ()) -> web.Application:
     """An application that serves the files of a folder, and index.html for the folder itself.
 
     Links in the folder are followed: it is ours. A name that leads out of it is not found.
+
+    Args:
+        site: the folder.
+        connect: origins that the pages may speak to beside their own.
     """
+    places = " ".join(["'self'", *connect])
+    policy = _POLICY.format(scripts="'wasm-unsafe-eval'", connect=places)
+    worker_policy = _POLICY.format(scripts="'wasm-unsafe-eval' 'unsafe-eval'", connect=places)
+    headers = {**_HEADERS, "Content-Security-Policy": policy}
 
     async def serve(request: web.Request) -> web.StreamResponse:
         parts = (request.match_info["name"] or "index.html").split("/")
@@ -67,18 +73,17 @@ def application(site: Path) -> web.Application:
         kind = _TYPES.get(path.suffix, "application/octet-stream")
         response = web.FileResponse(path, headers={"Content-Type": kind})
         if path.name == "worker.js":
-            response.headers["Content-Security-Policy"] = _WORKER_POLICY
+            response.headers["Content-Security-Policy"] = worker_policy
         return response
 
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+
     app = web.Application()
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/{name:.*}", serve)
     return app
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
 
 
 @asynccontextmanager

@@ -68,6 +68,19 @@ def run_backward(
             heappush(heap, (-call.seq, call))
         results[part.index] = g
 
+    def finish(leaf: Any) -> None:
+        g = pending.pop(id(leaf))
+        if leaf._hooks and not inner:
+            g = _run_hooks(leaf._hooks, Stage.TENSOR, g)
+        if wanted is not None:
+            found[id(leaf)] = g
+        if accumulate:
+            leaf._accumulate_grad(g)
+            if leaf._hooks:
+                _run_hooks(leaf._hooks, Stage.POST, leaf)
+
+    early = accumulate and wanted is None and mode.early and mode.observer is None
+    last = _last_readers(roots) if early else {}
     anomaly = mode.anomaly
     previous, mode.grad = mode.grad, create_graph
     try:
@@ -104,18 +117,14 @@ def run_backward(
                 if part._aval is not edge._aval:
                     part = part._reduce_to(edge._aval, node)
                 send(edge, part)
+            for leaf in last.get(id(node), ()):
+                if id(leaf) in pending:
+                    finish(leaf)
         if mode.observer is not None:
             mode.observer(roots, leaves if accumulate else ())
         for leaf in leaves:
-            g = pending.pop(id(leaf))
-            if leaf._hooks and not inner:
-                g = _run_hooks(leaf._hooks, Stage.TENSOR, g)
-            if wanted is not None:
-                found[id(leaf)] = g
-            if accumulate:
-                leaf._accumulate_grad(g)
-                if leaf._hooks:
-                    _run_hooks(leaf._hooks, Stage.POST, leaf)
+            if id(leaf) in pending:
+                finish(leaf)
     finally:
         mode.grad = previous
     return found
@@ -177,6 +186,17 @@ def _paths(roots: Sequence[Any], wanted: set[int], inner: bool) -> tuple[set[int
 
     With `inner`, no path leads through a wanted one.
     """
+    through: set[int] = set()
+    receivers = set(wanted)
+    for node in _recorded(roots):
+        if any(id(e) in receivers for e in node.edges):
+            through.add(id(node))
+            receivers.add(id(node))
+    return through - wanted if inner else through, receivers
+
+
+def _recorded(roots: Sequence[Any]) -> list[Node]:
+    """The nodes under `roots`, in the order in which they were recorded."""
     nodes: dict[int, Node] = {}
     stack = [root._node for root in roots if root._node is not None]
     while stack:
@@ -184,13 +204,19 @@ def _paths(roots: Sequence[Any], wanted: set[int], inner: bool) -> tuple[set[int
         if id(node) not in nodes:
             nodes[id(node)] = node
             stack.extend(e for e in node.edges if isinstance(e, Node))
-    through: set[int] = set()
-    receivers = set(wanted)
-    for node in sorted(nodes.values(), key=lambda n: n.seq):
-        if any(id(e) in receivers for e in node.edges):
-            through.add(id(node))
-            receivers.add(id(node))
-    return through - wanted if inner else through, receivers
+    return sorted(nodes.values(), key=lambda n: n.seq)
+
+
+def _last_readers(roots: Sequence[Any]) -> dict[int, list[Any]]:
+    """The leaves whose gradients are complete once a node has run, by the node's id."""
+    known: set[int] = set()
+    last: dict[int, list[Any]] = {}
+    for node in _recorded(roots):  # the first recorded is the last to run
+        for edge in node.edges:
+            if not isinstance(edge, Node) and edge is not None and id(edge) not in known:
+                known.add(id(edge))
+                last.setdefault(id(node), []).append(edge)
+    return last
 
 
 def _as_tuple(x: Any) -> tuple[Any, ...]:

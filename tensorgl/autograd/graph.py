@@ -42,6 +42,9 @@ class Mode(threading.local):
     grad = True
     inference = False
     anomaly = False  # whether backward looks for NaN
+    # Whether leaves get their gradients as soon as they are complete, which costs a look at the whole
+    # graph: from the first hook on that is to be called then.
+    early = False
     observer: Any = None  # told of each backward: observer(roots, leaves before they get gradients)
 
 

@@ -148,7 +148,7 @@ class AutogradMethods(TensorBase):
         return graph.Handle(self._hooks, (graph.Stage.TENSOR, hook))
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> graph.Handle:
-        """Call `hook(self)` after backward has added to `grad` of this leaf."""
+        """Call `hook(self)` as soon as backward has added to `grad` of this leaf, while it goes on."""
         if not self._requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
@@ -157,6 +157,7 @@ class AutogradMethods(TensorBase):
             )
         if self._hooks is None:
             self._hooks = {}
+        graph.Mode.early = True  # in all threads
         return graph.Handle(self._hooks, (graph.Stage.POST, hook))
 
     def _accumulate_grad(self, g: Tensor) -> None:

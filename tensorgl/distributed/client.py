@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -22,7 +23,15 @@ from tensorgl.distributed.messages import pack
 from tensorgl.distributed.session import Fields, HubError, Session
 from tensorgl.distributed.transport import Connect
 from tensorgl.distributed.view import View, hash_of
-from tensorgl.distributed.wire import Codec, Dtype, Frame, Kind, decode, encode
+from tensorgl.distributed.wire import (
+    Codec,
+    Dtype,
+    Frame,
+    Kind,
+    ProtocolError,
+    decode,
+    encode,
+)
 
 __all__ = ["Call", "Client", "Round"]
 
@@ -52,7 +61,12 @@ class _Contribution:
     seq: int
     round: int
     share: Share | None
-    frames: list[bytes]
+    frames: list[bytes] = field(default_factory=list)
+    payloads: list[list[bytes]] = field(default_factory=list)  # of each bucket
+    residuals: list[Array | None] = field(
+        default_factory=list
+    )  # what its error feedback was before
+    sums: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     outcome: str = ""
     reason: str = ""
     counted_in: int = 0  # round
@@ -180,57 +194,69 @@ class Client:
         self.task = self._offer = None
         self._ready()
 
-    def contribute(
-        self,
-        version: int,
-        arrays: Iterable[Array],
-        samples: int,
-        lr: list[float],
-        metrics: dict[str, float],
-    ) -> str:
-        """Send a contribution to the round that was offered, and wait until it is in the parameters.
+    def begin(self, version: int, samples: int, lr: list[float]) -> None:
+        """Begin a contribution to the round that was offered; anew, if one is not complete.
 
         Args:
             version: of the parameters that it was computed at.
-            arrays: that of each bucket; the next is asked for when the one before is on its way.
             samples: of which it is the mean.
             lr: of each group of parameters; none: as the optimizer was defined.
+        """
+        before = self._work
+        if before:
+            for feedback, residual in zip(self._feedback, before.residuals, strict=False):
+                feedback.residual = residual
+            work = self._work = _Contribution(before.seq, before.round, before.share)
+        else:
+            task = self.take()
+            self.task = None
+            work = _Contribution(self._next(), min(version + 1, task.number), task.share)
+            self._work = work
+            if self._offer is None or self._offer.share != task.share:
+                # While this one was away, the share became another member's.
+                work.outcome, work.reason = "stale", "others have its share by now"
+            self._offer = None
+        share = list(work.share) if work.share else None
+        header = {"seq": work.seq, "round": work.round}
+        self._add(pack(Kind.BEGIN, **header, samples=samples, share=share, lr=lr))
+
+    def put(self, values: Array) -> None:
+        """Send the next bucket of the contribution; returns before it is on its way."""
+        work = self._work
+        assert work
+        if work.reason:
+            return
+        number = len(work.payloads)
+        work.residuals.append(self._feedback[number].residual)
+        payloads = self._feedback[number].encode(self._codec, values)
+        work.payloads.append(payloads)
+        for chunk, payload in enumerate(payloads):
+            work.sums.update(payload)
+            place = Frame(
+                Kind.PART, payload, work.seq, work.round, number, chunk, len(payloads),
+                Dtype.FLOAT32, self._codec,
+            )  # fmt: skip
+            self._add(encode(place))
+
+    def commit(self, metrics: dict[str, float]) -> str:
+        """Complete the contribution, and wait until it is in the parameters.
+
+        Args:
             metrics: numbers for whoever looks on.
 
         Returns:
             counted, carried, stale or rejected, as ACK says. What was stale comes with the next one.
         """
-        assert self.view
-        task = self.take()
-        self.task = None
-        if self._offer is None or self._offer.share != task.share:
-            return "stale"  # while this one was away, the share became another member's
-        self._offer = None
-        round = min(version + 1, task.number)
-        work = self._work = _Contribution(self._next(), round, task.share, [])
-        sums = hashlib.blake2b(digest_size=16)
-        header = {"seq": work.seq, "round": work.round}
-        share = list(task.share) if task.share else None
-        self._add(work, pack(Kind.BEGIN, **header, samples=samples, share=share, lr=lr))
-        sent: list[list[bytes]] = []
-        for number, values in enumerate(arrays):
-            payloads = self._feedback[number].encode(self._codec, values)
-            sent.append(payloads)
-            for chunk, payload in enumerate(payloads):
-                sums.update(payload)
-                place = Frame(
-                    Kind.PART, payload, work.seq, work.round, number, chunk, len(payloads),
-                    Dtype.FLOAT32, self._codec,
-                )  # fmt: skip
-                self._add(work, encode(place))
-        self._add(work, pack(Kind.COMMIT, **header, digest=sums.hexdigest(), metrics=metrics))
+        work, view = self._work, self.view
+        assert work and view
+        sums = work.sums.hexdigest()
+        self._add(pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=metrics))
         self._wait(lambda: bool(work.outcome), "the answer to a contribution")
         self._work = None
         if work.outcome == "stale" and not work.reason.startswith("others"):
-            self._take_back(sent)
+            self._take_back(work.payloads)
         elif work.outcome == "rejected":
             _logger.warning("a contribution was rejected: %s", work.reason)
-        view = self.view
         self._wait(
             lambda: not self._pulling and view.version >= work.counted_in,
             "the parameters after a round",
@@ -401,16 +427,20 @@ class Client:
         busy = self._offer is not None or (self._work is not None and not self._work.outcome)
         self._send(pack(Kind.READY, version=self.view.version, busy=busy))
 
-    def _add(self, work: _Contribution, data: bytes) -> None:
-        work.frames.append(data)
-        self._send(data)
+    def _add(self, data: bytes) -> None:
+        """Send a frame of the contribution, unless that has its answer already."""
+        work = self._work
+        if work and not work.outcome:
+            work.frames.append(data)
+            self._send(data)
 
     def _take_back(self, sent: list[list[bytes]]) -> None:
         """What was not counted is sent with the next contribution."""
         assert self.view
         for number, payloads in enumerate(sent):
-            values = decode_bucket(self._codec, payloads, len(self.view.bucket(number)))
-            self._feedback[number].add(values)
+            size = len(self.view.bucket(number))
+            with suppress(ProtocolError):  # NaN has no scale, and is not to come again
+                self._feedback[number].add(decode_bucket(self._codec, payloads, size))
 
 
 def _raw_frames(seq: int, bucket: int, values: Array, dtype: Dtype) -> list[bytes]:

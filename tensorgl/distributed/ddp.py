@@ -11,6 +11,7 @@ from tensorgl.autograd.graph import mode
 from tensorgl.autograd.modes import enable_grad
 from tensorgl.distributed import group
 from tensorgl.distributed.model import check_optimizer
+from tensorgl.distributed.overlap import Overlap
 from tensorgl.distributed.replica import Replica
 from tensorgl.distributed.wire import ProtocolError
 from tensorgl.nn.module import Module
@@ -28,9 +29,10 @@ _modules: WeakSet[DistributedDataParallel] = WeakSet()
 class DistributedDataParallel(Module):
     """A module that all members of a run train together.
 
-    Its gradients are summed up at the hub when the HubOptimizer around its optimizer makes a step; until
-    then they are this member's own, to be clipped or accumulated. From the time when that is made on,
-    its parameters are those of the run. Buffers, such as running statistics, stay each member's own.
+    Its gradients go to the hub while backward still computes others (on device cpu; else with the step),
+    and the HubOptimizer around its optimizer makes the step. Those in `grad` are this member's own; if they
+    are clipped or accumulated, see `no_sync`. From the time when that is made on, its parameters are those
+    of the run. Buffers, such as running statistics, stay each member's own.
 
     Args:
         module: what is run. Its parameters get names that begin with `module.`, as in PyTorch.
@@ -40,6 +42,8 @@ class DistributedDataParallel(Module):
 
     Attributes:
         joined: there is an optimizer that makes its steps at the hub.
+        syncing: gradients are to be sent as they are made.
+        prepare: called before a forward pass that trains.
         samples: how many the gradient is the mean of; None: the share of data that DistributedSampler
             was given for it, or else the length of the first tensor of each call that records gradients.
     """
@@ -59,6 +63,8 @@ class DistributedDataParallel(Module):
         self.samples: int | None = None
         self._counted = 0
         self.joined = False
+        self.syncing = True
+        self.prepare: Callable[[], object] = lambda: None
         _modules.add(self)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -73,14 +79,23 @@ class DistributedDataParallel(Module):
                     "DistributedDataParallel: no optimizer makes this module's steps at the hub; wrap it: "
                     "optimizer = tensorgl.distributed.HubOptimizer(optimizer)"
                 )
+            self.prepare()
             tensors = [x for x in (*inputs, *kwargs.values()) if isinstance(x, Tensor) and x.ndim]
             self._counted += len(tensors[0]) if tensors else 1
         return self.module(*inputs, **kwargs)
 
     @contextmanager
     def no_sync(self) -> Generator[None]:
-        """For scripts that accumulate gradients; nothing is sent before the optimizer's step anyway."""
-        yield
+        """Gradients of a backward in here are sent with the optimizer's step, not before.
+
+        For all but the last backward, where a step has several; and where they are clipped before the step.
+        Without it the step is the same, but they travel twice.
+        """
+        before, self.syncing = self.syncing, False
+        try:
+            yield
+        finally:
+            self.syncing = before
 
     def count(self) -> int | None:
         """How many samples were run through it since the last call, if any."""
@@ -191,6 +206,15 @@ class HubOptimizer(Wrapper):
         super().__init__(optimizer)
         options = [_options(optimizer, g) for g in optimizer.param_groups]
         self._define(type(optimizer).__name__, options, 0)
+        self._overlap: Overlap | None = None
+        self._counted: int | None = None  # samples of what was begun
+        self._whole = False  # that is all of them
+        if self._module and self._replica.on_cpu:
+            module = self._module
+            module.prepare = self._prepare
+            self._overlap = Overlap(
+                self._client, self._replica, self._begin, lambda: module.syncing
+            )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Contribute the gradients to the round, and take over the parameters after it.
@@ -210,13 +234,35 @@ class HubOptimizer(Wrapper):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        lr = [float(g["lr"]) for g in self.param_groups]
-        version, gradients = self._replica.version, self._replica.gradients()
-        self._client.contribute(version, gradients, self._samples() or 1, lr, {})
+        if self._overlap:
+            self._overlap.complete()
+        else:
+            self._begin()
+            for values in self._replica.gradients():
+                self._client.put(values)
+        self._client.commit({})
+        self._counted = None
+        if self._module:
+            self._module.count()  # those are done with
         self._refresh()
         for hook in tuple(self._post_hooks.values()):
             hook(self, (), {})
         return loss
+
+    def _prepare(self) -> None:
+        """Before the parameters are used, have those of the round that the gradients will be for."""
+        if self._counted is None:
+            self._client.take()
+
+    def _begin(self) -> None:
+        lr = [float(g["lr"]) for g in self.param_groups]
+        if self._counted is None:
+            share = self._client.task.share if self._client.task else None
+            self._whole = bool(share or (self._module and self._module.samples))
+            self._counted = self._samples() or 0
+        elif not self._whole:  # begun anew, it is of what was run through since, too
+            self._counted += self._samples() or 0
+        self._client.begin(self._replica.version, self._counted or 1, lr)
 
 
 def _options(optimizer: Optimizer, g: dict[str, Any]) -> dict[str, Any]:

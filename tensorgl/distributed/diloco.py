@@ -76,7 +76,10 @@ class DiLoCo(Wrapper):
         client, replica = self._client, self._replica
         samples = self._samples() or self._steps
         changes = replica.view.buckets(self._start - replica.values())
-        client.contribute(replica.version, changes, samples, [], {})
+        client.begin(replica.version, samples, [])
+        for values in changes:
+            client.put(values)
+        client.commit({})
         replica.load()
         self._begin()
 

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import ssl
 import time
@@ -41,6 +42,7 @@ __all__ = ["Hub"]
 T = TypeVar("T")
 
 _TICK = 0.1  # seconds between looks at the clock
+_LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?", re.ASCII)
 _logger = logging.getLogger("tensorgl.distributed")
 
 
@@ -49,8 +51,8 @@ class Hub:
 
     Args:
         directory: of the run, as config.create made it.
-        origins: of the pages that may connect, such as "https://example.org"; programs that are no
-            browser's page give none, and may.
+        origins: of the pages that may connect, such as "https://example.org", beside those that are
+            served on a browser's own machine; programs that are no browser's page give none, and may.
 
     Raises:
         RuntimeError: another hub runs on the directory.
@@ -123,6 +125,13 @@ class Hub:
         self._working = True
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._watch())]
         return self.url
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin may connect.
+
+        Those of a browser's own machine may: `tensorgl run --browser` serves its page there, on any port.
+        """
+        return origin in self.origins or _LOCAL.fullmatch(origin) is not None
 
     async def stop(self, reason: str = "try again: the hub stops") -> None:
         """Write down the state, tell the members, and end."""

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     import argparse
     import ssl
 
+    from tensorgl.distributed.pages import Script
+
 __all__ = ["add_parser", "main"]
 
 _TIMEOUT = 10.0
+_LINK_S = 7 * 86_400  # how long the links that `serve` prints are good for
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,6 +48,10 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         help="let pages of this origin connect, such as https://example.org; may be repeated",
+    )
+    serve.add_argument(
+        "--script",
+        help="let browsers join on a page that runs this script; needs tensorgl[browser]",
     )
     token = commands.add_parser("token", help="print a token that lets somebody in")
     token.add_argument("directory", metavar="DIR")
@@ -106,29 +113,64 @@ def _serve(options: argparse.Namespace) -> int:
     if options.tls_cert:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(options.tls_cert, options.tls_key)
-    return asyncio.run(_run(options, tls))
+    return asyncio.run(_run(options, tls, _script(options.script) if options.script else None))
 
 
-async def _run(options: argparse.Namespace, tls: ssl.SSLContext | None) -> int:
+def _script(path: str) -> Script:
+    """What browsers are to run, and the site that runs it, which is built if need be."""
+    from importlib import import_module
+    from pathlib import Path
+
+    from tensorgl.distributed.pages import Script
+
+    source = Path(path).read_text(encoding="utf-8")
+    print("Preparing the page; the first time this fetches Pyodide.", file=sys.stderr)
+    return Script(Path(path).name, source, import_module("tensorgl.wasm.site").cached())
+
+
+async def _run(
+    options: argparse.Namespace, tls: ssl.SSLContext | None, script: Script | None
+) -> int:
     import asyncio
 
+    from tensorgl.distributed import pages
     from tensorgl.distributed.hub import Hub
 
     hub = Hub(options.directory, options.origin)
+    if script:
+        pages.offer(hub, script)
     url = await hub.start(options.host, options.port, tls, options.insecure)
+    page = _page(url)
+    hub.origins |= {page}
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[None]] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: stopping.append(loop.create_task(hub.stop())))
-    print(f"hub of run {hub.config.run}, round {hub.core.version}, at {url}")
+    observer, worker = (_sign(options.directory, role, _LINK_S) for role in ("observer", "worker"))
+    print(
+        f"hub of run {hub.config.run}, round {hub.core.version}, at {url}; "
+        f"watch: {page}/#token={observer}"
+    )
     print(
         f"join: TENSORGL_HUB={url} TENSORGL_TOKEN=$(tensorgl hub token {options.directory}) "
-        "python SCRIPT",
+        f"python {options.script or 'SCRIPT'}",
         flush=True,
     )
+    if script:
+        print(f"join in a browser: {page}/join#token={worker}", flush=True)
     await hub.wait()
     print(f"stopped after round {hub.core.version}")
     return 0
+
+
+def _page(url: str) -> str:
+    """The origin of the pages of a hub that listens at a ws:// address."""
+    import socket
+
+    name = socket.gethostname()
+    for every in ("0.0.0.0", "[::]"):
+        url = url.replace(f"//{every}:", f"//{name}:")
+    return f"http{url.removeprefix('ws')}"
 
 
 def _status(options: argparse.Namespace) -> int:

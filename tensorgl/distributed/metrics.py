@@ -48,6 +48,10 @@ class Metrics:
         """What add and set have made of it."""
         return self._values[name].get(label, 0)
 
+    def by_label(self, name: str) -> dict[str, float]:
+        """All values of a name, by what its label says."""
+        return {label.split('"')[1]: value for label, value in self._values[name].items()}
+
     def text(self) -> str:
         """All of it in Prometheus' text format."""
         lines: list[str] = []

@@ -89,13 +89,24 @@ class Replica:
         """The parameters as they are now, as a vector like the view's."""
         return self._gathered(self._params)
 
-    def gradients(self) -> Iterator[Array]:
-        """The gradient of each bucket; 0 for parameters that have none."""
-        if self._params[0].device.type == "cpu":
-            for bucket in self._buckets:
+    @property
+    def on_cpu(self) -> bool:
+        """Whether a part of the gradients can be had for what its bytes cost."""
+        return self._params[0].device.type == "cpu"
+
+    @property
+    def buckets(self) -> list[list[Tensor]]:
+        """The parameters of each bucket."""
+        return [[p for *_, p in bucket] for bucket in self._buckets]
+
+    def gradients(self, first: int = 0) -> Iterator[Array]:
+        """The gradient of each bucket from the first on; 0 for parameters that have none."""
+        if self.on_cpu:
+            for bucket in self._buckets[first:]:
                 yield self._gathered([_gradient(p) for *_, p in bucket])
         else:  # reading back costs far more than the bytes do
-            yield from self.view.buckets(self._gathered([_gradient(p) for p in self._params]))
+            every = self.view.buckets(self._gathered([_gradient(p) for p in self._params]))
+            yield from every[first:]
 
     @staticmethod
     def _gathered(tensors: Sequence[Tensor]) -> Array:

@@ -149,6 +149,22 @@ def test_after_accumulation() -> None:
         (x * 2).register_post_accumulate_grad_hook(step)
 
 
+def test_post_accumulate_hooks_run_while_backward_goes_on() -> None:
+    """The gradient of the last layer is complete, and told, before that of the first is computed."""
+    first, last = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    told: list[str] = []
+    hidden = first * 2
+    hidden.register_hook(lambda g: told.append("first to come"))
+    shared = last * last  # read twice by one node, and again by a later one
+    out = (hidden * shared * last).sum()
+    for name, leaf in (("first", first), ("last", last)):
+        leaf.register_post_accumulate_grad_hook(
+            lambda p, name=name: told.append(f"{name} {p.grad.tolist()}")
+        )
+    out.backward()
+    assert told == ["last [6.0, 6.0]", "first to come", "first [2.0, 2.0]"]
+
+
 def test_retain_grad() -> None:
     x = leaf(2.0)
     y = x * x

@@ -221,7 +221,10 @@ class TestLateWork:
 
             def give(member: Client, *values: float) -> str:
                 array = [np.array(values, np.float32)]
-                return member.contribute(member.view.version, array, 1, [], {})
+                member.begin(member.view.version, 1, [])
+                for values in array:
+                    member.put(values)
+                return member.commit({})
 
             together([lambda: [give(fast, 1, 0) for _ in range(2)], slow.take])
             assert give(slow, 0, 1) == "stale"

@@ -206,6 +206,25 @@ class TestModule:
                 np.testing.assert_allclose(value, p.detach().numpy(), rtol=1e-6, atol=1e-8)
             member.client.close()
 
+    def test_buckets_travel_while_backward_goes_on(self, tmp_path: Path, batch: Any) -> None:
+        x, y = batch
+        with running(tmp_path, up="raw", down="raw") as hub:
+            member = Trainer(hub.client())
+            told: list[str] = []
+            put = member.client.put
+            member.client.put = lambda values: (told.append(f"sent {len(values)}"), put(values))
+            first = next(iter(member.inner.parameters()))
+            first.register_hook(lambda g: told.append("the gradient of the first layer"))
+            loss = nn.functional.cross_entropy(member.net(x), y)
+            loss.backward()
+            before = told.index("the gradient of the first layer")
+            assert before > 0  # the last layer's was on its way by then
+            with member.net.no_sync():
+                sent = len(told)
+                nn.functional.cross_entropy(member.net(x), y).backward()
+                assert not any(line.startswith("sent") for line in told[sent:])
+            member.client.close()
+
     def test_parameters_without_a_gradient(self, tmp_path: Path, batch: Any) -> None:
         with running(tmp_path, up="raw", down="raw") as hub:
             member = Trainer(hub.client())
@@ -310,17 +329,20 @@ class TestSampler:
                     samplers.append(DistributedSampler(data, 24))
 
             def train(member: Trainer, sampler: DistributedSampler) -> None:
-                contribute = member.client.contribute
+                begin, commit = member.client.begin, member.client.commit
+                shares: list[Any] = []
 
-                def recorded(*args: Any) -> str:
-                    task = member.client.task
-                    outcome = contribute(*args)
+                def begun(*args: Any) -> None:
+                    shares.append(member.client.task and member.client.task.share)
+                    begin(*args)
+
+                def committed(*args: Any) -> str:
+                    outcome = commit(*args)
                     if outcome in ("counted", "carried"):
-                        assert task and task.share
-                        counted.update(range(*task.share))
+                        counted.update(range(*shares[-1]))
                     return outcome
 
-                member.client.contribute = recorded
+                member.client.begin, member.client.commit = begun, committed
                 for epoch in range(epochs):
                     sampler.set_epoch(epoch)
                     for _, x, y in DataLoader(data, batch_sampler=sampler):
