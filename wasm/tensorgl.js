@@ -216,10 +216,13 @@ export class TensorGL {
     if (!this.interruptBuffer) {
       throw new Error("interrupt needs shared memory: serve the page with COOP and COEP headers");
     }
-    this.interruptBuffer[0] = INTERRUPT;
+    Atomics.store(this.interruptBuffer, 0, INTERRUPT);
     const state = new Int32Array(/** @type {SharedArrayBuffer} */ (this.stdin), 0, 1);
-    Atomics.compareExchange(state, 0, 0, 1); // a script that waits for input sees it now
-    Atomics.notify(state, 0);
+    // A script that waits for input sees it now. One that has seen it already may wait by now, too.
+    if (Atomics.load(state, 0) === 0 && Atomics.load(this.interruptBuffer, 0) === INTERRUPT) {
+      Atomics.compareExchange(state, 0, 0, 1);
+      Atomics.notify(state, 0);
+    }
   }
 
   /** End Python; the worker and its GPU memory are gone. */

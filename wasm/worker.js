@@ -26,6 +26,7 @@ let save = () => {}; // sends back what the folders of a server have not got
 
 const post = (message, transfer = []) => self.postMessage(message, { transfer });
 
+const INTERRUPT = 2; // as Python numbers it
 const AHEAD = 256; // pieces of output that the page need not have taken yet
 
 /** A script that prints without end waits for the page, as it would for a terminal. */
@@ -57,11 +58,16 @@ function writer(stream, wait) {
  * Its first int is 0 while Python waits, then 1 + the count of bytes that lie from byte 8 on; a count
  * of 0 is the end of the input.
  */
-function reader(shared) {
+function reader(shared, interrupt) {
   const state = new Int32Array(shared, 0, 1);
+  const signals = new Uint8Array(interrupt);
   return {
     read(buffer) {
       Atomics.store(state, 0, 0);
+      if (Atomics.load(signals, 0) === INTERRUPT) {
+        Atomics.store(state, 0, 1); // it came before anybody could see that Python waits
+        pyodide.checkInterrupt();
+      }
       post({ type: "input", room: Math.min(buffer.length, shared.byteLength - 8) });
       Atomics.wait(state, 0, 0);
       pyodide.checkInterrupt();
@@ -119,7 +125,7 @@ async function start({ site, interrupt, stdin, taken, env, files, terminal = {},
   pyodide.setStdout({ ...writer("stdout", wait), isatty: terminal.stdout });
   pyodide.setStderr({ ...writer("stderr", wait), isatty: terminal.stderr });
   if (stdin) {
-    pyodide.setStdin({ ...reader(stdin), isatty: terminal.stdin });
+    pyodide.setStdin({ ...reader(stdin, interrupt), isatty: terminal.stdin });
   }
   if (interrupt) {
     pyodide.setInterruptBuffer(new Uint8Array(interrupt));
