@@ -25,6 +25,7 @@ from tensorgl.distributed.group import (
     init_process_group,
     is_available,
     is_initialized,
+    report,
 )
 from tensorgl.distributed.session import HubError
 
@@ -44,4 +45,5 @@ __all__ = [
     "init_process_group",
     "is_available",
     "is_initialized",
+    "report",
 ]

@@ -109,6 +109,7 @@ class Client:
         task: the round that this member works on, since `take`.
         local: contributions are changes of the parameters after local steps, not gradients.
         remaining: how many batches of the task's share are to come; None: nobody hands them out.
+        metrics: numbers for whoever looks on, sent with each contribution.
         refresh: what to call before work on a round begins, so that it begins with the newest parameters.
 
     Raises:
@@ -122,6 +123,7 @@ class Client:
         self.task: Round | None = None
         self.local = False
         self.remaining: int | None = None
+        self.metrics: dict[str, float] = {}
         self.refresh: Callable[[], None] = lambda: None
         self.defined: dict[str, str] = {}  # part: digest
         self._codec = Codec.RAW
@@ -238,19 +240,16 @@ class Client:
             )  # fmt: skip
             self._add(encode(place))
 
-    def commit(self, metrics: dict[str, float]) -> str:
+    def commit(self) -> str:
         """Complete the contribution, and wait until it is in the parameters.
-
-        Args:
-            metrics: numbers for whoever looks on.
 
         Returns:
             counted, carried, stale or rejected, as ACK says. What was stale comes with the next one.
         """
         work, view = self._work, self.view
         assert work and view
-        sums = work.sums.hexdigest()
-        self._add(pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=metrics))
+        sums, told = work.sums.hexdigest(), self.metrics
+        self._add(pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=told))
         self._wait(lambda: bool(work.outcome), "the answer to a contribution")
         self._work = None
         if work.outcome == "stale" and not work.reason.startswith("others"):

@@ -240,7 +240,7 @@ class HubOptimizer(Wrapper):
             self._begin()
             for values in self._replica.gradients():
                 self._client.put(values)
-        self._client.commit({})
+        self._client.commit()
         self._counted = None
         if self._module:
             self._module.count()  # those are done with

@@ -79,7 +79,7 @@ class DiLoCo(Wrapper):
         client.begin(replica.version, samples, [])
         for values in changes:
             client.put(values)
-        client.commit({})
+        client.commit()
         replica.load()
         self._begin()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import sys
 from datetime import timedelta
 from enum import Enum
@@ -34,9 +35,11 @@ __all__ = [
     "init_process_group",
     "is_available",
     "is_initialized",
+    "report",
 ]
 
 TIMEOUT_S = 1800.0
+_MOST_METRICS, _LARGEST_METRIC = 32, 1e200
 _logger = logging.getLogger("tensorgl.distributed")
 _client: Client | None = None
 
@@ -194,6 +197,26 @@ def broadcast(tensor: Tensor, src: int, async_op: bool = False) -> Work | None:
 def barrier() -> None:
     """Wait until all processes are here."""
     Work(client().call("barrier", np.empty(0, np.float32)), None).wait()
+
+
+def report(**values: float) -> None:
+    """Tell the hub numbers, such as the loss, which its page draws: the mean of all members, each round.
+
+    They go with the next contribution, and with those after it until they are told anew.
+
+    Args:
+        values: finite numbers, at most 32 names.
+    """
+    told = {name: float(value) for name, value in values.items()}
+    for name, value in told.items():
+        if not re.fullmatch(r"\w{1,60}", name, re.ASCII) or not abs(value) <= _LARGEST_METRIC:
+            raise ValueError(
+                f"report: expected short names and finite numbers, given {name}={value}"
+            )
+    metrics = client().metrics
+    if len(metrics | told) > _MOST_METRICS:
+        raise ValueError(f"report: expected at most {_MOST_METRICS} names in all")
+    metrics.update(told)
 
 
 def _flat(tensor: Tensor) -> np.ndarray[Any, Any]:

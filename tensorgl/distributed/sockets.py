@@ -52,7 +52,8 @@ class Sockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a member from its greeting to its end."""
         origin, address = request.headers.get("Origin"), request.remote or ""
-        if origin is not None and not self._hub.allows(origin):
+        own = (origin or "").partition("://")[2] == request.host
+        if origin is not None and not own and not self._hub.allows(origin):
             self._refused("origin")
             raise web.HTTPForbidden(
                 text=f"pages of {origin} may not connect; start the hub with --origin {origin}"

@@ -224,7 +224,7 @@ class TestLateWork:
                 member.begin(member.view.version, 1, [])
                 for values in array:
                     member.put(values)
-                return member.commit({})
+                return member.commit()
 
             together([lambda: [give(fast, 1, 0) for _ in range(2)], slow.take])
             assert give(slow, 0, 1) == "stale"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import tensorgl as tg
+from tensorgl import distributed as dist
 from tensorgl.distributed import ReduceOp, group
 from tensorgl.distributed.session import HubError
-from tests.distributed.running import joined, running, together
+from tests.distributed.running import Trainer, joined, running, together
 
 
 class TestCollectives:
@@ -123,3 +124,22 @@ class TestProcessGroup:
             assert not group.is_initialized()
             with pytest.raises(RuntimeError, match="takes part in no run"):
                 group.get_rank()
+
+
+def test_what_is_told_goes_with_contributions(tmp_path: Path) -> None:
+    with running(tmp_path) as hub:
+        member = Trainer(hub.client())
+        with joined(member.client):
+            dist.report(loss=0.5, accuracy=1)
+            for wrong in (
+                {"loss": float("nan")},
+                {"lo ss": 1.0},
+                {f"m{k}": 0.0 for k in range(32)},
+            ):
+                with pytest.raises(ValueError, match="report: expected"):
+                    dist.report(**wrong)
+            x, y = tg.randn(4, 6), tg.zeros(4, dtype=tg.int64)
+            member.step(x, y)
+        told = hub.hub.metrics.by_label("member_metric")
+        assert told == {"loss": 0.5, "accuracy": 1.0}
+        member.client.close()

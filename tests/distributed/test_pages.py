@@ -237,6 +237,6 @@ def test_the_script_of_the_guide_runs(tmp_path: Path) -> None:
         [sys.executable, tmp_path / "train.py"],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    results = dict(re.findall(r"rank (\d): accuracy (.*)", said.stdout))
+    results = dict(re.findall(r"rank (\d): accuracy (\d\.\d{3})", said.stdout))
     assert results.keys() == {"0", "1"}
     assert min(map(float, results.values())) > 0.95
