@@ -11,11 +11,7 @@ import hashlib
 import os
 import resource
 import secrets
-import subprocess
-import sys
-import tempfile
-from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,7 @@ import aiohttp
 import numpy as np
 from tqdm import tqdm
 
-from tensorgl.distributed import codecs, config, tokens
+from tensorgl.distributed import codecs
 from tensorgl.distributed.messages import pack, parse
 from tensorgl.distributed.wire import (
     DATA,
@@ -37,11 +33,12 @@ from tensorgl.distributed.wire import (
 )
 
 from ..records import write_json
+from .process import hub
 
 __all__ = ["run"]
 
 PARAMETERS, BUCKET = 11_700_000, 1 << 20
-MEMBERS, ROUNDS = 4, 6
+MEMBERS, ROUNDS = 16, 4
 CONNECTIONS = 5000
 
 
@@ -59,23 +56,6 @@ def run(save: str | None) -> int:
     if save:
         print("written:", write_json(save, {"contributions": contributions, "idle": idle}))
     return 0
-
-
-@contextmanager
-def _hub(**settings: Any) -> Generator[tuple[str, str, int]]:
-    """A hub's address, a token for it, and its process."""
-    with tempfile.TemporaryDirectory() as folder:
-        directory = str(Path(folder) / "run")
-        made = config.create(directory, **settings)
-        token = tokens.sign(tokens.read_secret(directory), made.run, "worker", 4e9)
-        command = [sys.executable, "-m", "tensorgl", "hub", "serve", directory, "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            try:
-                yield process.stdout.readline().split()[-1], token, process.pid
-            finally:
-                process.terminate()
-                process.wait()
 
 
 def _seconds(pid: int) -> float:
@@ -151,7 +131,7 @@ async def _contributions() -> dict[str, Any]:
     optimizer = {
         "name": "SGD", "options": [{"lr": 0.01}], "groups": [0] * len(sizes), "local_steps": 0,
     }  # fmt: skip
-    with _hub(least_members=MEMBERS, quorum=1.0, grace=600.0, lease=600.0) as (url, token, pid):
+    with hub(least_members=MEMBERS, quorum=1.0, grace=600.0, lease=600.0) as (url, token, pid):
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             members = [await _join(stack, session, url, token) for _ in range(MEMBERS)]
@@ -193,7 +173,7 @@ async def _idle() -> dict[str, Any]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # inherited by the hub
     try:
-        with _hub(most_members=CONNECTIONS, lease=600.0) as (url, token, pid):
+        with hub(most_members=CONNECTIONS, lease=600.0) as (url, token, pid):
             async with AsyncExitStack() as stack:
                 connector = aiohttp.TCPConnector(limit=0)
                 session = await stack.enter_async_context(

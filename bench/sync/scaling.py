@@ -16,18 +16,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from tensorgl.distributed import config, tokens
 from tensorgl.nn.utils import parameters_to_vector
 
 from ..records import write_json
 from . import distml, members
+from .process import hub
 from .task import BATCH, network
 
 __all__ = ["Mode", "run"]
@@ -211,23 +209,9 @@ def _run(main: Callable[..., Any], *args: Any) -> None:
 
 
 def _ours(mode: Mode, rate: float, sample_s: float) -> tuple[list[float], list[float], int]:
-    with tempfile.TemporaryDirectory() as folder:
-        made = config.create(
-            Path(folder) / "run", up=mode.codec, down=mode.codec, least_members=mode.members,
-            quorum=1.0, grace=600.0, balanced=False,
-        )  # fmt: skip
-        secret = tokens.read_secret(Path(folder) / "run")
-        token = tokens.sign(secret, made.run, "worker", 4e9)
-        run = str(Path(folder) / "run")
-        command = [sys.executable, "-m", "tensorgl", "hub", "serve", run, "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hub:
-            assert hub.stdout
-            address = hub.stdout.readline().split()[-1]
-            try:
-                return _with_hub(mode, address, token, rate, sample_s)
-            finally:
-                hub.terminate()
-                hub.wait()
+    settings = {"up": mode.codec, "down": mode.codec, "least_members": mode.members}
+    with hub(**settings, quorum=1.0, grace=600.0, balanced=False) as (address, token, _):
+        return _with_hub(mode, address, token, rate, sample_s)
 
 
 def _with_hub(

@@ -153,6 +153,10 @@ class Calls:
     def _calls(self) -> list[_Call]:
         return [call for calls in self._open.values() for call in calls]
 
+    def calling(self, name: str, seq: int) -> bool:
+        """Whether a member's call of this number is not answered yet."""
+        return self._find(name, seq)[0] is not None
+
     def _find(self, name: str, seq: int) -> tuple[_Call | None, _Taker | None]:
         for call in self._calls():
             taker = call.takers.get(name)

@@ -115,7 +115,7 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Make a state durable; then tell `durable`, or `refused` of a definition that cannot be.
+    """Make a state durable; then tell `durable`.
 
     It is that of a round, whose trials become final with it and whose parts may be forgotten, or that
     of a definition. There is one at a time.

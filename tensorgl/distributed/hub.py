@@ -53,16 +53,22 @@ class Hub:
         directory: of the run, as config.create made it.
         origins: of the pages that may connect, such as "https://example.org", beside those that are
             served on a browser's own machine; programs that are no browser's page give none, and may.
+        script: what browsers run that join on the hub's own page.
 
     Raises:
         RuntimeError: another hub runs on the directory.
         SerializationError: the files of the run are damaged.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        origins: Iterable[str] = (),
+        script: pages.Script | None = None,
+    ) -> None:
         self.config = read(directory)
         self.secret = tokens.read_secret(directory)
-        self.origins = frozenset(origins)
+        self.origins, self.script = frozenset(origins), script
         self.metrics = Metrics()
         self.url = ""
         self.run = Run(directory, self.config)

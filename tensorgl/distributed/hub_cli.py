@@ -133,12 +133,9 @@ async def _run(
 ) -> int:
     import asyncio
 
-    from tensorgl.distributed import pages
     from tensorgl.distributed.hub import Hub
 
-    hub = Hub(options.directory, options.origin)
-    if script:
-        pages.offer(hub, script)
+    hub = Hub(options.directory, options.origin, script)
     url = await hub.start(options.host, options.port, tls, options.insecure)
     page = _page(url)
     hub.origins |= {page}

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -26,7 +25,7 @@ from tensorgl.version import __version__
 if TYPE_CHECKING:
     from tensorgl.distributed.hub import Hub
 
-__all__ = ["Script", "application", "offer", "status"]
+__all__ = ["Script", "application", "status"]
 
 _SLICE = 256 << 10  # bytes that are written at a time
 _BODY = 4096  # bytes of a request, of which none has any
@@ -62,14 +61,6 @@ class Script:
             return ast.get_docstring(ast.parse(self.source)) or ""
         except SyntaxError:
             return ""
-
-
-_scripts: WeakKeyDictionary[Hub, Script] = WeakKeyDictionary()
-
-
-def offer(hub: Hub, script: Script) -> None:
-    """Have a hub that is not started yet serve a page on which browsers join."""
-    _scripts[hub] = script
 
 
 def application(hub: Hub) -> web.Application:
@@ -160,7 +151,7 @@ def application(hub: Hub) -> web.Application:
         yield
         task.cancel()
 
-    script, history = _scripts.get(hub), History()
+    script, history = hub.script, History()
     app = web.Application(middlewares=[cross_origin], client_max_size=_BODY)
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(watch)

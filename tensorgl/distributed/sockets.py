@@ -180,7 +180,7 @@ class Sockets:
         used = {
             Kind.DEFINE: connection.defines is not None and connection.defines[0] == seq,
             Kind.BEGIN: bool(member and member.work and member.work.seq == seq),
-            Kind.CALL: self._hub.core.calls._find(connection.member, seq)[0] is not None,
+            Kind.CALL: self._hub.core.calls.calling(connection.member, seq),
         }
         if kind in used and any(used[other] for other in used if other is not kind):
             raise ProtocolError(f"{kind.name}: its number is another thing's already")

@@ -17,8 +17,8 @@
         44     4  crc32        of the 44 bytes before it and of the payload
 
 Kinds up to DATA are messages: a JSON object of at most 16 KiB, or 1 MiB for DEFINE, whose fields
-messages.py lists. The others carry arrays, at most 1 MiB a frame. wasm/wire.js reads and writes the
-same bytes; tests/distributed/golden.json holds some for both.
+messages.py lists. The others carry arrays, at most 1 MiB a frame. tests/distributed/golden.json holds
+some of both, for those who write another end of it.
 
 This module knows only bytes: standard library, no sockets, no arrays.
 """

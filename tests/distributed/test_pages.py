@@ -68,8 +68,7 @@ async def offering(directory: Path) -> AsyncGenerator[Hub]:
     site = directory / "site"
     site.mkdir()
     (site / "join.html").write_text("<!doctype html>")
-    hub = Hub(directory / "run")
-    pages.offer(hub, pages.Script("train.py", SOURCE, site))
+    hub = Hub(directory / "run", script=pages.Script("train.py", SOURCE, site))
     await hub.start()
     try:
         yield hub
