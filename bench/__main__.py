@@ -89,6 +89,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         action="store_true",
         help="what contributions and idle connections cost a hub instead",
     )
+    sync.add_argument(
+        "--chaos",
+        type=int,
+        metavar="RUNS",
+        help="runs whose hubs are killed at every point instead",
+    )
     sync.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
     overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
     overhead.add_argument("--target", choices=TARGETS)
@@ -229,8 +235,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> in
     if options.command == "overhead":
         return _overhead(options)
     if options.command == "sync":
-        from .sync import load, scaling
+        from .sync import chaos, load, scaling
 
+        if options.chaos:
+            return chaos.run(options.chaos, options.save)
         if options.hub:
             return load.run(options.save)
         return scaling.run(options.step, options.save, options.modes)
