@@ -18,11 +18,9 @@ import tensorgl as tg
 from tensorgl import nn
 from tensorgl.nn.utils import parameters_to_vector, vector_to_parameters
 
-from .task import Device, accuracy, data, network, order
+from .task import LR, Device, accuracy, data, network, order
 
 __all__ = ["serve", "work"]
-
-LR = 0.1
 
 
 async def serve(members: int, steps: int, port: Any, results: Any) -> None:

@@ -11,11 +11,9 @@ from tensorgl.distributed.group import client
 from tensorgl.utils.data import DataLoader, TensorDataset
 from tensorgl.utils.data.distributed import DistributedSampler
 
-from .task import BATCH, Device, accuracy, data, network
+from .task import BATCH, LOCAL_LR, LR, Device, accuracy, data, network
 
-__all__ = ["LR", "work"]
-
-LR = 0.1
+__all__ = ["work"]
 
 
 def work(
@@ -37,7 +35,7 @@ def work(
     device = Device(net, sample_s)
     dist.init_process_group(url, token=token)
     module = dist.DistributedDataParallel(net)
-    inner = optim.SGD(module.parameters(), lr=LR)
+    inner = optim.SGD(module.parameters(), lr=LOCAL_LR if local_steps else LR)
     optimizer = dist.DiLoCo(inner, H=local_steps) if local_steps else dist.HubOptimizer(inner)
     dataset = TensorDataset(*train)
     sampler = DistributedSampler(dataset, batch_size=share if local_steps else BATCH)

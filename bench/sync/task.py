@@ -12,9 +12,12 @@ import tensorgl as tg
 from tensorgl import nn
 from tensorgl.datasets import digits
 
-__all__ = ["BATCH", "Device", "accuracy", "data", "network", "order"]
+__all__ = ["BATCH", "LOCAL_LR", "LR", "Device", "accuracy", "data", "network", "order"]
 
 BATCH = 64
+LR = 0.4
+LOCAL_LR = 0.1
+"""Of steps on a member's few samples."""
 FORWARD = 0.4
 """The part of a step's time before the first gradient is there."""
 
