@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def hub(*arguments: str) -> int:
     return hub_cli.main(parser.parse_args(["hub", *arguments]))
 
 
+@contextmanager
+def a_hub(directory: str) -> Generator[subprocess.Popen[str]]:
+    """A hub in a process of its own, which ends whatever happens."""
+    command = [sys.executable, "-c", PROGRAM, "hub", "serve", directory, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_run_from_init_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     directory = str(tmp_path / "run")
     assert hub("init", directory, "--up", "raw", "--down", "raw") == 0
@@ -42,10 +55,7 @@ def test_a_run_from_init_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert hub("status", directory) == 1
     assert "no hub runs" in capfd.readouterr().out
 
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "hub", "serve", directory, "--port", "0"],
-        stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    with a_hub(directory) as process:
         assert process.stdout
         url = re.search(r"round 0, at (ws://127\.0\.0\.1:\d+)", process.stdout.readline())
         assert url
