@@ -189,7 +189,7 @@ def _status(options: argparse.Namespace) -> int:
         headers={"Authorization": f"Bearer {token}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        with urllib.request.build_opener().open(request, timeout=_TIMEOUT) as answer:
             print(json.dumps(json.load(answer), indent=2))
     except urllib.error.HTTPError as error:
         raise ValueError(f"{url}: {error.read().decode().strip() or error}") from None
