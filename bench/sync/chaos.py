@@ -115,7 +115,7 @@ def _member(port: int, token: str, number: int) -> str:
     """Contribute to all rounds; the hash of the parameters after the last one."""
     client = Client(f"ws://127.0.0.1:{port}/v1/socket", token, connect, 120.0)
     first = [np.linspace(-1, 1, n, dtype=np.float32) for n in ELEMENTS]
-    model = {"parameters": [["a", [40]], ["b", [3000]]], "buckets": list(ELEMENTS)}
+    model = {"parameters": [[str(n), [n]] for n in ELEMENTS], "buckets": list(ELEMENTS)}
     view = client.define_model(model, first)
     options = {"lr": 0.1, "momentum": 0.9}
     client.define(

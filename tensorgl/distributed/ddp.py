@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakSet
 
 from tensorgl.autograd.graph import mode
-from tensorgl.autograd.modes import enable_grad
 from tensorgl.distributed import group
 from tensorgl.distributed.model import check_optimizer
 from tensorgl.distributed.overlap import Overlap
@@ -216,24 +215,12 @@ class HubOptimizer(Wrapper):
                 self._client, self._replica, self._begin, lambda: module.syncing
             )
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def update_all(self) -> None:
         """Contribute the gradients to the round, and take over the parameters after it.
-
-        Args:
-            closure: clears the gradients, computes the loss and its gradient, and returns the loss.
-
-        Returns:
-            What the closure returned, or None.
 
         Raises:
             HubError: the hub refuses it for good.
         """
-        for hook in tuple(self._pre_hooks.values()):
-            hook(self, (), {})
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
         if self._overlap:
             self._overlap.complete()
         else:
@@ -245,9 +232,6 @@ class HubOptimizer(Wrapper):
         if self._module:
             self._module.count()  # those are done with
         self._refresh()
-        for hook in tuple(self._post_hooks.values()):
-            hook(self, (), {})
-        return loss
 
     def _prepare(self) -> None:
         """Before the parameters are used, have those of the round that the gradients will be for."""

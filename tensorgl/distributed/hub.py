@@ -30,11 +30,7 @@ from tensorgl.distributed.messages import pack
 from tensorgl.distributed.metrics import Metrics
 from tensorgl.distributed.run import Run, answer
 from tensorgl.distributed.staging import BusyError
-from tensorgl.distributed.wire import (
-    Codec,
-    Dtype,
-    Kind,
-)
+from tensorgl.distributed.wire import Codec, Dtype, Kind
 from tensorgl.errors import SerializationError
 
 __all__ = ["Hub"]
@@ -132,12 +128,14 @@ class Hub:
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._watch())]
         return self.url
 
-    def allows(self, origin: str) -> bool:
-        """Whether pages of an origin may connect.
+    def allows(self, origin: str, host: str = "") -> bool:
+        """Whether pages of an origin may connect that call the hub by the name `host`.
 
-        Those of a browser's own machine may: `tensorgl run --browser` serves its page there, on any port.
+        Its own pages may, and those of a browser's own machine: `tensorgl run --browser` serves its page
+        there, on any port.
         """
-        return origin in self.origins or _LOCAL.fullmatch(origin) is not None
+        own = bool(host) and origin.partition("://")[2] == host
+        return own or origin in self.origins or _LOCAL.fullmatch(origin) is not None
 
     async def stop(self, reason: str = "try again: the hub stops") -> None:
         """Write down the state, tell the members, and end."""

@@ -138,7 +138,6 @@ async def _run(
     hub = Hub(options.directory, options.origin, script)
     url = await hub.start(options.host, options.port, tls, options.insecure)
     page = _page(url)
-    hub.origins |= {page}
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[None]] = []
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -36,14 +36,14 @@ class Overlap:
         self._buckets = replica.buckets
         self._number = {id(p): k for k, bucket in enumerate(self._buckets) for p in bucket}
         self._made: set[int] = set()
-        self._sent: list[list[tuple[Tensor, Any, int]]] = []  # parameter, gradient and its version
+        self._sent: list[list[tuple[Tensor, Any, int]]] = []  # parameter, gradient, writes
         for bucket in self._buckets:
             for p in bucket:
                 p.register_post_accumulate_grad_hook(self._arrived)
 
     def complete(self) -> None:
         """Send what was not sent, or was changed since."""
-        if any(_state(p) != (g, version) for sent in self._sent for p, g, version in sent):
+        if any(p.grad is not g or _writes(g) != n for sent in self._sent for p, g, n in sent):
             self._sent.clear()
         if not self._sent:
             self._begin()
@@ -66,10 +66,9 @@ class Overlap:
             if not self._sent:
                 self._begin()
             self._client.put(next(self._replica.gradients(len(self._sent))))
-            self._sent.append([(q, *_state(q)) for q in bucket])
+            self._sent.append([(q, q.grad, _writes(q.grad)) for q in bucket])
 
 
-def _state(p: Tensor) -> tuple[Any, int]:
-    """A parameter's gradient, and how often that was written to."""
-    g: Any = p.grad
-    return g, g._version if g is not None else 0
+def _writes(gradient: Any) -> int:
+    """How often a gradient was written to."""
+    return gradient._version if gradient is not None else 0

@@ -35,7 +35,12 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PAGES = {"hub.html": "text/html", "hub.js": "text/javascript", "hub.css": "text/css"}
+_PAGES = {
+    "hub.html": "text/html",
+    "hub.js": "text/javascript",
+    "hub.css": "text/css",
+    "theme.css": "text/css",
+}
 # uPlot is in a built site, and the page can do without it.
 _UPLOT = {"uplot.js": ("text/javascript", "export default null;"), "uplot.css": ("text/css", "")}
 
@@ -69,7 +74,7 @@ def application(hub: Hub) -> web.Application:
     @web.middleware
     async def cross_origin(request: web.Request, handler: Any) -> web.StreamResponse:
         """Let the pages that may connect read what they fetch."""
-        if not hub.allows(request.headers.get("Origin", "")):
+        if not hub.allows(request.headers.get("Origin", ""), request.host):
             return await handler(request)
         if request.method == "OPTIONS":
             return web.Response(status=204)
@@ -79,7 +84,7 @@ def application(hub: Hub) -> web.Application:
         if request.path.startswith(f"{_SITE}/"):
             return  # the site has headers of its own
         origin = request.headers.get("Origin", "")
-        if hub.allows(origin):
+        if hub.allows(origin, request.host):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Allow-Headers"] = "Authorization"
             response.headers["Vary"] = "Origin"

@@ -52,8 +52,7 @@ class Sockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a member from its greeting to its end."""
         origin, address = request.headers.get("Origin"), request.remote or ""
-        own = (origin or "").partition("://")[2] == request.host
-        if origin is not None and not own and not self._hub.allows(origin):
+        if origin is not None and not self._hub.allows(origin, request.host):
             self._refused("origin")
             raise web.HTTPForbidden(
                 text=f"pages of {origin} may not connect; start the hub with --origin {origin}"

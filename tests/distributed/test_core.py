@@ -23,16 +23,6 @@ from tensorgl.distributed.effects import (
 from tensorgl.distributed.wire import Kind, ProtocolError
 from tests.distributed.driver import DATA, MODEL, OPTIMIZER, A, B, C, D, Driver, of, sent
 
-
-@pytest.fixture
-def two() -> Driver:
-    """A and B in round 1, with shares of six samples each."""
-    driver = Driver(Settings(lease=30, grace=10, least_members=2))
-    driver.begun(A, B)
-    assert driver.core.round
-    return driver
-
-
 STANDARD = (
     "wire", "messages", "effects", "core", "state", "rounds", "members", "shares", "weights",
     "definitions", "collectives",

@@ -20,15 +20,6 @@ from tensorgl.distributed.wire import Kind, ProtocolError
 from tests.distributed.driver import DATA, MODEL, OPTIMIZER, A, B, C, Driver, of, sent
 
 
-@pytest.fixture
-def two() -> Driver:
-    """A and B in round 1, with shares of six samples each."""
-    driver = Driver(Settings(lease=30, grace=10, least_members=2))
-    driver.begun(A, B)
-    assert driver.core.round
-    return driver
-
-
 def test_a_contribution_that_comes_again_counts_once(two: Driver) -> None:
     two.contribute(A, 4, 1, (0, 6))
     two.contribute(A, 4, 1, (0, 6))

@@ -206,6 +206,20 @@ class TestModule:
                 np.testing.assert_allclose(value, p.detach().numpy(), rtol=1e-6, atol=1e-8)
             member.client.close()
 
+    def test_a_gradient_may_be_replaced(self, tmp_path: Path, batch: Any) -> None:
+        x, y = batch
+        with running(tmp_path, up="raw", down="raw") as hub:
+            member, net = Trainer(hub.client()), network()
+            optimizer = optim.SGD(net.parameters(), lr=0.1)
+            for one, inner in ((member.net, member.optimizer), (net, optimizer)):
+                nn.functional.cross_entropy(one(x), y).backward()
+                for p in one.parameters():
+                    p.grad = p.grad / 2
+                inner.step()
+            for value, p in zip(member.parameters(), net.parameters(), strict=True):
+                np.testing.assert_allclose(value, p.detach().numpy(), rtol=1e-6, atol=1e-8)
+            member.client.close()
+
     def test_buckets_travel_while_backward_goes_on(self, tmp_path: Path, batch: Any) -> None:
         x, y = batch
         with running(tmp_path, up="raw", down="raw") as hub:
