@@ -16,6 +16,7 @@
 
 const STDIN_BYTES = 1 << 16;
 const INTERRUPT = 2; // the signals, as Python numbers them: SIGINT
+const WOKEN = -1; // what an interrupt puts where the count of input is, for worker.js
 const STATS = 10; // and SIGUSR1, to which runtime.py answers with counts
 const STATS_MS = 250;
 const TUNE = `
@@ -105,6 +106,7 @@ export class TensorGL {
     this.taken = shared ? new Int32Array(new SharedArrayBuffer(4)) : null;
     /** @type {Promise<string | Uint8Array | null> | null} input that the script has not taken yet */
     this.unread = null;
+    this.asking = false;
     this.worker = new Worker(script, { type: "module" });
     /** @type {Record<string, (message: any) => void>} */
     this.handlers = {};
@@ -193,11 +195,20 @@ export class TensorGL {
     }
   }
 
-  /** Give the script that waits input: what was left over, or a new line. */
+  /** Give the script that waits input: what was left over, or a new line, which is asked for once. */
   async answer(room, onInput) {
     this.room = room;
+    if (this.asking) {
+      return; // since before an interrupt; whoever waits when it comes gets it
+    }
     this.unread ??= Promise.resolve(onInput?.(room));
-    let given = (await this.unread) ?? "";
+    this.asking = true;
+    let given;
+    try {
+      given = (await this.unread) ?? "";
+    } finally {
+      this.asking = false;
+    }
     const shared = /** @type {SharedArrayBuffer} */ (this.stdin);
     const state = new Int32Array(shared, 0, 1);
     if (Atomics.load(state, 0) !== 0) {
@@ -218,11 +229,8 @@ export class TensorGL {
     }
     Atomics.store(this.interruptBuffer, 0, INTERRUPT);
     const state = new Int32Array(/** @type {SharedArrayBuffer} */ (this.stdin), 0, 1);
-    // A script that waits for input sees it now. One that has seen it already may wait by now, too.
-    if (Atomics.load(state, 0) === 0 && Atomics.load(this.interruptBuffer, 0) === INTERRUPT) {
-      Atomics.compareExchange(state, 0, 0, 1);
-      Atomics.notify(state, 0);
-    }
+    Atomics.compareExchange(state, 0, 0, WOKEN); // a script that waits for input sees it now
+    Atomics.notify(state, 0);
   }
 
   /** End Python; the worker and its GPU memory are gone. */

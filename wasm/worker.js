@@ -27,6 +27,7 @@ let save = () => {}; // sends back what the folders of a server have not got
 const post = (message, transfer = []) => self.postMessage(message, { transfer });
 
 const INTERRUPT = 2; // as Python numbers it
+const WOKEN = -1; // as in tensorgl.js
 const AHEAD = 256; // pieces of output that the page need not have taken yet
 
 /** A script that prints without end waits for the page, as it would for a terminal. */
@@ -55,25 +56,30 @@ function writer(stream, wait) {
 
 /** Standard input: Python asks, and waits until the page has put bytes into the shared memory.
  *
- * Its first int is 0 while Python waits, then 1 + the count of bytes that lie from byte 8 on; a count
- * of 0 is the end of the input.
+ * Its first int is 0 while Python waits, then 1 + the count of bytes that lie from byte 8 on, where a
+ * count of 0 is the end of the input; or WOKEN, by an interrupt. If that was for what Python did before,
+ * it asks again.
  */
 function reader(shared, interrupt) {
   const state = new Int32Array(shared, 0, 1);
   const signals = new Uint8Array(interrupt);
   return {
     read(buffer) {
-      Atomics.store(state, 0, 0);
-      if (Atomics.load(signals, 0) === INTERRUPT) {
-        Atomics.store(state, 0, 1); // it came before anybody could see that Python waits
+      for (;;) {
+        Atomics.store(state, 0, 0);
+        if (Atomics.load(signals, 0) === INTERRUPT) {
+          Atomics.store(state, 0, WOKEN); // it came before anybody could see that Python waits
+        } else {
+          post({ type: "input", room: Math.min(buffer.length, shared.byteLength - 8) });
+          Atomics.wait(state, 0, 0);
+        }
         pyodide.checkInterrupt();
+        const told = Atomics.load(state, 0);
+        if (told !== WOKEN) {
+          buffer.set(new Uint8Array(shared, 8, told - 1));
+          return told - 1;
+        }
       }
-      post({ type: "input", room: Math.min(buffer.length, shared.byteLength - 8) });
-      Atomics.wait(state, 0, 0);
-      pyodide.checkInterrupt();
-      const count = Atomics.load(state, 0) - 1;
-      buffer.set(new Uint8Array(shared, 8, count));
-      return count;
     },
   };
 }
