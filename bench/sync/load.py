@@ -7,7 +7,6 @@ bytes that were encoded once, so that the hub's work is what is measured.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import resource
 import secrets
@@ -27,8 +26,10 @@ from tensorgl.distributed.wire import (
     Codec,
     Frame,
     Kind,
+    checksum,
     decode,
     encode,
+    fingerprint,
 )
 
 from ..records import write_json
@@ -91,15 +92,16 @@ class _Member:
 
     async def parts(self, codec: Codec, buckets: list[list[bytes]], seq: int, round: int) -> str:
         """Send arrays; their digest."""
-        digest = hashlib.blake2b(digest_size=16)
+        checksums: list[int] = []
         for bucket, payloads in enumerate(buckets):
             for chunk, payload in enumerate(payloads):
-                digest.update(payload)
                 frame = Frame(
                     Kind.PART, payload, seq, round, bucket, chunk, len(payloads), codec=codec
                 )
-                await self._socket.send_bytes(encode(frame))
-        return digest.hexdigest()
+                data = encode(frame)
+                checksums.append(checksum(data))
+                await self._socket.send_bytes(data)
+        return fingerprint(checksums)
 
 
 async def _join(

@@ -7,7 +7,6 @@ ends it with HubError.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ import numpy as np
 from tensorgl.distributed.codecs import DTYPES, Feedback, chunk_sizes, decode_bucket, names
 from tensorgl.distributed.definitions import digest
 from tensorgl.distributed.effects import Share
+from tensorgl.distributed.faults import fail_point
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.session import Fields, HubError, Session
 from tensorgl.distributed.transport import Connect
@@ -29,8 +29,9 @@ from tensorgl.distributed.wire import (
     Frame,
     Kind,
     ProtocolError,
-    decode,
+    checksum,
     encode,
+    fingerprint,
 )
 
 __all__ = ["Call", "Client", "Round"]
@@ -66,7 +67,6 @@ class _Contribution:
     residuals: list[Array | None] = field(
         default_factory=list
     )  # what its error feedback was before
-    sums: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     outcome: str = ""
     reason: str = ""
     counted_in: int = 0  # round
@@ -221,6 +221,7 @@ class Client:
         share = list(work.share) if work.share else None
         header = {"seq": work.seq, "round": work.round}
         self._add(pack(Kind.BEGIN, **header, samples=samples, share=share, lr=lr))
+        fail_point("after-begin")
 
     def put(self, values: Array) -> None:
         """Send the next bucket of the contribution; returns before it is on its way."""
@@ -233,7 +234,6 @@ class Client:
         payloads = self._feedback[number].encode(self._codec, values)
         work.payloads.append(payloads)
         for chunk, payload in enumerate(payloads):
-            work.sums.update(payload)
             place = Frame(
                 Kind.PART, payload, work.seq, work.round, number, chunk, len(payloads),
                 Dtype.FLOAT32, self._codec,
@@ -248,8 +248,10 @@ class Client:
         """
         work, view = self._work, self.view
         assert work and view
-        sums, told = work.sums.hexdigest(), self.metrics
-        self._add(pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=told))
+        sums = fingerprint(map(checksum, work.frames[1:]))  # all but BEGIN
+        self._add(
+            pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=self.metrics)
+        )
         self._wait(lambda: bool(work.outcome), "the answer to a contribution")
         self._work = None
         if work.outcome == "stale" and not work.reason.startswith("others"):
@@ -343,12 +345,13 @@ class Client:
         self._defining.pop(fields["part"], None)
 
     def _on_upload(self, frame: Frame, fields: Fields) -> None:
-        sums = hashlib.blake2b(digest_size=16)
+        checksums: list[int] = []
         for number, values in enumerate(self._initial):
             for data in _raw_frames(frame.seq, number, values, Dtype.FLOAT32):
-                sums.update(decode(data).payload)
+                checksums.append(checksum(data))
                 self._send(data)
-        self._send(pack(Kind.COMMIT, seq=frame.seq, digest=sums.hexdigest(), metrics={}))
+        sums = fingerprint(checksums)
+        self._send(pack(Kind.COMMIT, seq=frame.seq, digest=sums, metrics={}))
 
     def _on_parameters(self, frame: Frame, fields: Fields) -> None:
         if self.view is None:

@@ -156,7 +156,7 @@ FIELDS: dict[Kind, dict[str, Check]] = {
         "lr": _list(_number(0, 1e6), 64),  # of each group, now; [] as defined
     },
     Kind.COMMIT: {
-        "digest": _HASH,  # of all its payloads, by bucket and chunk
+        "digest": _HASH,  # wire.fingerprint of its parts
         "metrics": _OWN_METRICS,
     },
     Kind.ACK: {

@@ -7,9 +7,8 @@ came, encoded; a member and its number (seq) name them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from math import sqrt
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from tensorgl.distributed.codecs import chunk_sizes, decode, size
 from tensorgl.distributed.rules import Norms
-from tensorgl.distributed.wire import Codec, Dtype, Frame, ProtocolError
+from tensorgl.distributed.wire import Codec, Dtype, Frame, ProtocolError, fingerprint
 
 __all__ = ["BusyError", "Staging"]
 
@@ -37,8 +36,7 @@ class _Arrays:
     room: int
     payloads: list[memoryview | None]
     missing: list[int]  # chunks of each bucket
-    hashed: int = 0  # so many payloads from the first one on
-    hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    checksums: list[int]  # of the frames that they came in
 
 
 class Staging:
@@ -82,7 +80,9 @@ class Staging:
         counts = [len(bucket) for bucket in chunks]
         first = [0, *accumulate(counts)]
         payloads: list[memoryview | None] = [None] * first[-1]
-        self._arrays[member, seq] = _Arrays(codec, dtype, chunks, first, room, payloads, counts)
+        self._arrays[member, seq] = _Arrays(
+            codec, dtype, chunks, first, room, payloads, counts, [0] * first[-1]
+        )  # fmt: skip
 
     def put(self, member: str, frame: Frame) -> int | None:
         """Take a PART in.
@@ -115,13 +115,7 @@ class Staging:
             return None
         arrays.payloads[at] = memoryview(frame.payload)
         arrays.missing[bucket] -= 1
-        # As far as nothing is missing, so that there is no more to do when the last one is there.
-        while arrays.hashed < len(arrays.payloads):
-            payload = arrays.payloads[arrays.hashed]
-            if payload is None:
-                break
-            arrays.hash.update(payload)
-            arrays.hashed += 1
+        arrays.checksums[at] = frame.crc
         return None if arrays.missing[bucket] else bucket
 
     def check(self, member: str, seq: int, bucket: int) -> str:
@@ -147,14 +141,14 @@ class Staging:
         """All of it was sent, says the member.
 
         Raises:
-            ProtocolError: parts are missing, or are not those that the digest is of.
+            ProtocolError: parts are missing, or are not those that the digest (wire.fingerprint) is of.
         """
         arrays = self._arrays.get((member, seq))
         if arrays is None:
             return
-        if arrays.hashed < len(arrays.payloads):
+        if any(arrays.missing):
             raise ProtocolError("COMMIT: parts are missing")
-        if arrays.hash.hexdigest() != digest:
+        if fingerprint(arrays.checksums) != digest:
             raise ProtocolError("COMMIT: the digest is another one than that of what came in")
 
     def discard(self, member: str, seq: int) -> None:

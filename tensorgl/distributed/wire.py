@@ -25,9 +25,11 @@ This module knows only bytes: standard library, no sockets, no arrays.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 __all__ = [
@@ -42,8 +44,10 @@ __all__ = [
     "Frame",
     "Kind",
     "ProtocolError",
+    "checksum",
     "decode",
     "encode",
+    "fingerprint",
 ]
 
 VERSION = 1
@@ -108,7 +112,7 @@ class Codec(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message of a WebSocket."""
+    """One message of a WebSocket; `crc` is the checksum that came with it."""
 
     kind: Kind
     payload: bytes | memoryview = b""
@@ -119,6 +123,18 @@ class Frame:
     chunks: int = 0
     dtype: Dtype = Dtype.FLOAT32
     codec: Codec = Codec.RAW
+    crc: int = field(default=0, compare=False)
+
+
+def checksum(data: bytes | memoryview) -> int:
+    """That of a frame, as it is in its bytes."""
+    return int.from_bytes(data[HEADER - 4 : HEADER], "little")
+
+
+def fingerprint(checksums: Iterable[int]) -> str:
+    """What COMMIT says of the frames of an array: 128 bits of their checksums, by bucket and chunk."""
+    data = b"".join(crc.to_bytes(4, "little") for crc in checksums)
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _limit(kind: Kind) -> int:
@@ -173,7 +189,7 @@ def decode(data: bytes | bytearray | memoryview) -> Frame:
     if (chunk >= chunks) if kind > DATA else (bucket or chunk or chunks):
         raise ProtocolError(f"{kind.name}: expected a chunk below the count of them")
     payload = view[HEADER:]
-    crc = int.from_bytes(view[HEADER - 4 : HEADER], "little")
+    crc = checksum(view)
     if zlib.crc32(payload, zlib.crc32(view[: HEADER - 4])) != crc:
         raise ProtocolError(f"{kind.name}: the checksum is wrong")
-    return Frame(kind, payload, seq, round, bucket, chunk, chunks, dtype, codec)
+    return Frame(kind, payload, seq, round, bucket, chunk, chunks, dtype, codec, crc)

@@ -25,8 +25,10 @@ from tensorgl.distributed.wire import (
     Dtype,
     Frame,
     Kind,
+    checksum,
     decode,
     encode,
+    fingerprint,
 )
 
 MODEL: dict[str, Any] = {"parameters": [["w", [3]], ["b", [300_000]]], "buckets": [3, 300_000]}
@@ -108,16 +110,16 @@ class Member:
 
     async def parts(self, seq: int, arrays: list[np.ndarray], dtype: Dtype = Dtype.FLOAT32) -> str:
         """Send arrays raw; their digest."""
-        digest = hashlib.blake2b(digest_size=16)
+        checksums: list[int] = []
         for bucket, values in enumerate(arrays):
             at, sizes = 0, chunk_sizes(len(values), dtype)
             for chunk, size in enumerate(sizes):
                 payload = values[at : at + size].tobytes()
                 at += size
-                digest.update(payload)
-                frame = Frame(Kind.PART, payload, seq, 0, bucket, chunk, len(sizes), dtype)
-                await self.socket.send_bytes(encode(frame))
-        return digest.hexdigest()
+                data = encode(Frame(Kind.PART, payload, seq, 0, bucket, chunk, len(sizes), dtype))
+                checksums.append(checksum(data))
+                await self.socket.send_bytes(data)
+        return fingerprint(checksums)
 
     async def define(
         self, optimizer: dict[str, Any] | None = SGD, values: list[np.ndarray] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tensorgl.distributed.codecs import CHUNK, DTYPES, chunk_sizes, encode_bucket, size
 from tensorgl.distributed.rules import Norms
 from tensorgl.distributed.staging import BusyError, Staging
-from tensorgl.distributed.wire import Codec, Dtype, Frame, Kind, ProtocolError
+from tensorgl.distributed.wire import (
+    Codec,
+    Dtype,
+    Frame,
+    Kind,
+    ProtocolError,
+    decode,
+    encode,
+    fingerprint,
+)
 
 PLENTY = 1 << 30
 A, B = "a" * 32, "b" * 32
@@ -30,16 +38,15 @@ def parts(sizes: list[int], codec: Codec, seq: int = 1) -> list[Frame]:
     for bucket, elements in enumerate(sizes):
         payloads = encode_bucket(codec, normal(elements, bucket))
         for chunk, payload in enumerate(payloads):
-            frames.append(
-                Frame(
-                    Kind.PART, payload, seq, 1, bucket, chunk, len(payloads), Dtype.FLOAT32, codec
-                )
+            frame = Frame(
+                Kind.PART, payload, seq, 1, bucket, chunk, len(payloads), Dtype.FLOAT32, codec
             )
+            frames.append(decode(encode(frame)))
     return frames
 
 
 def digest(frames: list[Frame]) -> str:
-    return hashlib.blake2b(b"".join(f.payload for f in frames), digest_size=16).hexdigest()
+    return fingerprint(f.crc for f in frames)
 
 
 SIZES = [5, 1, CHUNK + 3]
