@@ -28,6 +28,7 @@ __all__ = [
     "DTYPES",
     "Feedback",
     "accumulate",
+    "accumulator",
     "chunk_sizes",
     "decode",
     "decode_bucket",
@@ -35,6 +36,7 @@ __all__ = [
     "encode_bucket",
     "names",
     "size",
+    "square",
 ]
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -110,20 +112,46 @@ def decode(codec: Codec, payload: Payload, elements: int) -> Array:
     return values
 
 
+def accumulator(codec: Codec, elements: int) -> Array:
+    """Zeros to which `accumulate` adds: float64, or float32 where values have eight bits each."""
+    return np.zeros(elements, np.float32 if codec is Codec.INT8 else np.float64)
+
+
 def accumulate(codec: Codec, payload: Payload, weight: float, total: Array) -> None:
-    """Add `weight` times the values of a chunk's payload to `total`, which is float64.
+    """Add `weight` times the values of a chunk's payload to `total`, an `accumulator`.
 
     Raises:
         ProtocolError: it is no payload of so many elements.
     """
+    if codec is Codec.INT8:
+        for start, piece in _pieces_of_int8(payload, len(total), weight):
+            total[start : start + len(piece)] += piece
+        return
     scratch = np.empty(min(_PIECE, len(total)), np.float64)
     for start, piece in _pieces(codec, payload, len(total)):
         for at in range(0, len(piece), _PIECE):
             values = piece[at : at + _PIECE]
             product = scratch[: len(values)]
-            np.copyto(product, values)  # apart from the multiplication it takes less time
+            np.copyto(product, values)
             product *= weight
             total[start + at : start + at + len(values)] += product
+
+
+def square(codec: Codec, payload: Payload, elements: int) -> float:
+    """The sum of the squares of a chunk's values; infinite or NaN if some are, or are beyond 1e19.
+
+    Raises:
+        ProtocolError: it is no payload of so many elements.
+    """
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        if codec is Codec.INT8:
+            for _, rows, scales in _rows_of_int8(payload, elements):
+                total += float(np.dot(np.einsum("ij,ij->i", rows, rows), scales * scales))
+        else:
+            for _, piece in _pieces(codec, payload, elements):
+                total += float(np.dot(piece, piece))
+    return total
 
 
 def encode_bucket(codec: Codec, values: Array) -> list[bytes]:
@@ -253,24 +281,30 @@ def _pieces(codec: Codec, payload: Payload, elements: int) -> Iterator[tuple[int
         for start in range(0, elements, _PIECE):
             yield start, halves[start : start + _PIECE].astype(np.float32)
     elif codec is Codec.INT8:
-        yield from _pieces_of_int8(payload, elements)
+        yield from _pieces_of_int8(payload, elements, 1.0)
     else:
         yield from _pieces_of_topk(payload, elements)
 
 
-def _pieces_of_int8(payload: Payload, elements: int) -> Iterator[tuple[int, Array]]:
+def _pieces_of_int8(payload: Payload, elements: int, weight: float) -> Iterator[tuple[int, Array]]:
+    """The values times `weight`, where that is multiplied with the scales first."""
+    for start, rows, scales in _rows_of_int8(payload, elements):
+        rows *= (scales * np.float32(weight))[:, None]
+        yield start, rows.reshape(-1)[: elements - start]
+
+
+def _rows_of_int8(payload: Payload, elements: int) -> Iterator[tuple[int, Array, Array]]:
+    """The numbers as float32, a row for each scale, with zeros after the last one; and the scales."""
     scales = _checked(np.frombuffer(payload, _FLOAT32, _blocks(elements)))
     numbers = np.frombuffer(payload, np.int8, elements, 4 * len(scales))
-    scratch = np.empty(min(_PIECE, elements), np.float32)
+    scratch = np.empty((min(_PIECE // _BLOCK, len(scales)), _BLOCK), np.float32)
     for start in range(0, elements, _PIECE):
         piece = numbers[start : start + _PIECE]
-        values = scratch[: len(piece)]
-        whole = len(piece) // _BLOCK * _BLOCK
-        scale = scales[start // _BLOCK :][: _blocks(len(piece))]
-        rows = values[:whole].reshape(-1, _BLOCK)
-        np.multiply(piece[:whole].reshape(rows.shape), scale[: len(rows), None], out=rows)
-        np.multiply(piece[whole:], scale[len(rows) :], out=values[whole:])
-        yield start, values
+        rows = scratch[: _blocks(len(piece))]
+        flat = rows.reshape(-1)
+        np.copyto(flat[: len(piece)], piece)  # apart from the multiplication it takes less time
+        flat[len(piece) :] = 0
+        yield start, rows, scales[start // _BLOCK :][: len(rows)]
 
 
 def _pieces_of_topk(payload: Payload, elements: int) -> Iterator[tuple[int, Array]]:

@@ -26,6 +26,7 @@ from tensorgl.distributed.codecs import (
     CHUNK,
     Payload,
     accumulate,
+    accumulator,
     chunk_sizes,
     decode,
     decode_bucket,
@@ -79,8 +80,9 @@ def check_optimizer(value: dict[str, Any]) -> None:
             numbers = given if isinstance(given, list) else [given or 0]
             if not all(abs(number) <= _LARGEST_OPTION for number in numbers):
                 raise ProtocolError(f"optimizer: {option} is beyond {_LARGEST_OPTION:g}")
-        try:
-            _step(name, options, None, one, np.ones(1, np.float32))
+        try:  # the second step uses options that the first has no use for
+            values, state = _step(name, options, None, one, np.ones(1, np.float32))
+            _step(name, options, None, _Bucket(values, values, state), np.ones(1, np.float32))
         except (TypeError, ValueError, IndexError, ArithmeticError) as error:
             raise ProtocolError(f"optimizer: {name}: {error}"[:200]) from None
 
@@ -271,7 +273,7 @@ class Model:
                 rows = np.stack([decode(codec, chunks[k], elements) for _, chunks in parts])
                 out[:] = ELEMENTWISE[self.rule](rows)
                 continue
-            mean = np.zeros(elements, np.float64)
+            mean = accumulator(codec, elements)
             factors = self._factors if self.compares else weights
             for factor, (_, chunks) in zip(factors, parts, strict=True):
                 accumulate(codec, chunks[k], factor, mean)

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import sqrt
 
-import numpy as np
-
-from tensorgl.distributed.codecs import chunk_sizes, decode, size
+from tensorgl.distributed.codecs import chunk_sizes, size, square
 from tensorgl.distributed.rules import Norms
 from tensorgl.distributed.wire import Codec, Dtype, Frame, ProtocolError, fingerprint
 
@@ -127,15 +125,13 @@ class Staging:
             KeyError: it is not there any more, or not whole.
         """
         arrays = self._arrays[member, seq]
-        square = 0.0
+        total = 0.0
         try:
             for payload, n in zip(_whole(arrays, bucket), arrays.chunks[bucket], strict=True):
-                values = decode(arrays.codec, payload, n)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    square += float(np.dot(values, values))
+                total += square(arrays.codec, payload, n)
         except ProtocolError as error:
             return f"bucket {bucket}: {error}"
-        return self._norms.check(bucket, sqrt(square))
+        return self._norms.check(bucket, sqrt(total))
 
     def finish(self, member: str, seq: int, digest: str) -> None:
         """All of it was sent, says the member.

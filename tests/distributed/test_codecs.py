@@ -145,14 +145,30 @@ def test_indices_out_of_order(indices: list[int]) -> None:
 
 @given(st.sampled_from(Codec), counts(), st.floats(1e-3, 1e6))
 @settings(max_examples=60)
-def test_accumulating_is_decoding_and_adding_in_float64(
-    codec: Codec, elements: int, weight: float
-) -> None:
+def test_accumulating_is_decoding_and_adding(codec: Codec, elements: int, weight: float) -> None:
     payload = encode(codec, normal(elements, 1))
-    total = normal(elements, 2).astype(np.float64)
+    total = codecs.accumulator(codec, elements)
+    assert total.dtype == (np.float32 if codec is Codec.INT8 else np.float64)
+    total += normal(elements, 2)
     expected = total + decode(codec, payload, elements).astype(np.float64) * weight
     codecs.accumulate(codec, payload, weight, total)
-    np.testing.assert_array_equal(total, expected)
+    if codec is Codec.INT8:
+        np.testing.assert_allclose(total, expected, rtol=1e-6, atol=1e-6 * weight)
+    else:
+        np.testing.assert_array_equal(total, expected)
+
+
+@given(st.sampled_from(Codec), counts())
+@settings(max_examples=60)
+def test_the_square_of_a_payload(codec: Codec, elements: int) -> None:
+    payload = encode(codec, normal(elements, 1))
+    values = decode(codec, payload, elements).astype(np.float64)
+    assert codecs.square(codec, payload, elements) == pytest.approx(values @ values, rel=1e-5)
+
+
+@pytest.mark.parametrize("codec", [Codec.RAW, Codec.INT8])
+def test_the_square_of_what_is_too_large(codec: Codec) -> None:
+    assert codecs.square(codec, encode(codec, np.full(1500, 1e30, np.float32)), 1500) == np.inf
 
 
 @pytest.mark.parametrize("codec", Codec)
