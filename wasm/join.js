@@ -16,16 +16,12 @@ from tensorgl.distributed.client import Client
 if False:
     import script
 
-commit = Client.commit
-
-def told(self):
-    outcome = commit(self)
-    version = self.view.version if self.view else 0
-    message = {"type": "contributed", "outcome": outcome, "version": version, "world": self.world}
+def tell(client, outcome):
+    version = client.view.version if client.view else 0
+    message = {"type": "contributed", "outcome": outcome, "version": version, "world": client.world}
     js.postMessage(to_js(message, dict_converter=js.Object.fromEntries))
-    return outcome
 
-Client.commit = told
+Client.watch = tell
 sys.argv = ["${SCRIPT}"]
 runpy.run_path("${SCRIPT}", run_name="__main__")
 `;

@@ -21,6 +21,7 @@ from tensorgl.distributed.effects import Share
 from tensorgl.distributed.faults import fail_point
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.session import Fields, HubError, Session
+from tensorgl.distributed.statistics import Statistics, bucket_codecs
 from tensorgl.distributed.transport import Connect
 from tensorgl.distributed.view import View, hash_of
 from tensorgl.distributed.wire import (
@@ -111,11 +112,14 @@ class Client:
         remaining: how many batches of the task's share are to come; None: nobody hands them out.
         metrics: numbers for whoever looks on, sent with each contribution.
         refresh: what to call before work on a round begins, so that it begins with the newest parameters.
+        watch: of all clients: what to call with a client and the outcome of a contribution of its.
 
     Raises:
         HubError: the hub does not let it in.
         ConnectionError: there is none.
     """
+
+    watch: ClassVar[Callable[[Client, str], object]] = lambda client, outcome: None
 
     def __init__(self, url: str, token: str, connect: Connect, timeout: float) -> None:
         self.rank = self.world = 0
@@ -135,6 +139,7 @@ class Client:
         self._work: _Contribution | None = None
         self._calls: dict[int, Call] = {}
         self._feedback: list[Feedback] = []
+        self._norms: Statistics = ()
         self._boot = ""
         self._session = Session(url, token, connect, timeout, self._welcomed, self._heard)
         self._session.open()
@@ -171,6 +176,7 @@ class Client:
         self._initial = []
         self.view = View(value["buckets"])
         self._feedback = [Feedback() for _ in value["buckets"]]
+        self._norms = value.get("statistics", ())
         self._pull()
         self.settle()
         return self.view
@@ -206,8 +212,7 @@ class Client:
         """
         before = self._work
         if before:
-            for feedback, residual in zip(self._feedback, before.residuals, strict=False):
-                feedback.residual = residual
+            self._forget(before)
             work = self._work = _Contribution(before.seq, before.round, before.share)
         else:
             task = self.take()
@@ -231,37 +236,45 @@ class Client:
             return
         number = len(work.payloads)
         work.residuals.append(self._feedback[number].residual)
-        payloads = self._feedback[number].encode(self._codec, values)
+        codec = bucket_codecs(self._norms, len(self._feedback), self._codec)[number]
+        payloads = self._feedback[number].encode(codec, values)
         work.payloads.append(payloads)
         for chunk, payload in enumerate(payloads):
             place = Frame(
                 Kind.PART, payload, work.seq, work.round, number, chunk, len(payloads),
-                Dtype.FLOAT32, self._codec,
+                Dtype.FLOAT32, codec,
             )  # fmt: skip
             self._add(encode(place))
+        fail_point("after-bucket")
 
     def commit(self) -> str:
         """Complete the contribution, and wait until it is in the parameters.
 
         Returns:
-            counted, carried, stale or rejected, as ACK says. What was stale comes with the next one.
+            counted, carried, stale or rejected, as ACK says. What was stale comes with the next one,
+            unless it is of a share, which others are given.
         """
         work, view = self._work, self.view
         assert work and view
+        fail_point("before-commit")
         sums = fingerprint(map(checksum, work.frames[1:]))  # all but BEGIN
         self._add(
             pack(Kind.COMMIT, seq=work.seq, round=work.round, digest=sums, metrics=self.metrics)
         )
+        fail_point("after-commit")
         self._wait(lambda: bool(work.outcome), "the answer to a contribution")
         self._work = None
-        if work.outcome == "stale" and not work.reason.startswith("others"):
-            self._take_back(work.payloads)
-        elif work.outcome == "rejected":
+        if work.outcome == "rejected":
             _logger.warning("a contribution was rejected: %s", work.reason)
+        if work.outcome == "stale" and not work.share and not work.reason.startswith("others"):
+            self._take_back(work.payloads)
+        elif work.outcome in ("stale", "rejected"):
+            self._forget(work)
         self._wait(
             lambda: not self._pulling and view.version >= work.counted_in,
             "the parameters after a round",
         )
+        Client.watch(self, work.outcome)
         return work.outcome
 
     def call(self, op: str, values: Array, source: int | None = None, tag: str = "") -> Call:
@@ -350,6 +363,7 @@ class Client:
             for data in _raw_frames(frame.seq, number, values, Dtype.FLOAT32):
                 checksums.append(checksum(data))
                 self._send(data)
+            fail_point("mid-upload")
         sums = fingerprint(checksums)
         self._send(pack(Kind.COMMIT, seq=frame.seq, digest=sums, metrics={}))
 
@@ -376,6 +390,7 @@ class Client:
             self._offer = Round(frame.round, share)
 
     def _on_ack(self, frame: Frame, fields: Fields) -> None:
+        fail_point("at-answer")  # the hub knows, and the member does not
         work = self._work
         if work and work.seq == frame.seq and not work.outcome:
             work.outcome, work.reason = fields["outcome"], fields["reason"]
@@ -436,10 +451,15 @@ class Client:
             work.frames.append(data)
             self._send(data)
 
+    def _forget(self, work: _Contribution) -> None:
+        """A contribution counts for nothing: what codecs had lost before it is to be sent as ever."""
+        for feedback, residual in zip(self._feedback, work.residuals, strict=False):
+            feedback.residual = residual
+
     def _take_back(self, sent: list[list[bytes]]) -> None:
-        """What was not counted is sent with the next contribution."""
+        """What was not counted is sent with the next contribution, but for statistics."""
         assert self.view
-        for number, payloads in enumerate(sent):
+        for number, payloads in enumerate(sent[:-1] if self._norms else sent):
             size = len(self.view.bucket(number))
             with suppress(ProtocolError):  # NaN has no scale, and is not to come again
                 self._feedback[number].add(decode_bucket(self._codec, payloads, size))

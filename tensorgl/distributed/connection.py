@@ -1,4 +1,4 @@
-"""One member's WebSocket at the hub: a bounded queue of what is to be sent, and limits of what comes.
+"""One member's connection at the hub: a bounded queue of what is to be sent, and limits of what comes.
 
 It knows frames as bytes, and nothing of what they say.
 """
@@ -8,21 +8,48 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from typing import Protocol
 
-from aiohttp import web
-
+from tensorgl.distributed.faults import fail_point
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.metrics import Metrics
-from tensorgl.distributed.store import fail_point
 from tensorgl.distributed.wire import Kind
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Pipe"]
 
 _KIND = 5  # a frame's byte that says its kind
 _FRAMES, _BYTES = 5000.0, 512e6
 """A second, of one member; twice that at once. Far above what training does, and below a flood."""
 _PULL = 500
 """Frames' worth: all parameters are copied, and a round's results computed again."""
+
+
+class Pipe(Protocol):
+    """How frames come and go: a WebSocket, or requests of HTTP."""
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None at the end.
+
+        Raises:
+            ProtocolError: what came is no frame.
+        """
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a frame; returns when another one may follow.
+
+        Raises:
+            ConnectionError: the other end is gone.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End; what was sent still arrives, if the other end takes it soon."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
 
 
 class Connection:
@@ -35,13 +62,12 @@ class Connection:
         agent: what it says of itself.
         address: where it connects from.
         defines: seq and value of the model that it defined, if it did.
-        said: its last METRIC.
+        said: the numbers that came with its last contribution.
     """
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        pipe: Pipe,
         number: int,
         member: str,
         key: str,
@@ -55,7 +81,7 @@ class Connection:
         self.said: dict[str, float] = {}
         self.queued = 0  # bytes
         self.closed = False
-        self._socket, self._transport, self._metrics = socket, transport, metrics
+        self._pipe, self._metrics = pipe, metrics
         self._queue: deque[bytes | None] = deque()  # None: close
         self._filled = asyncio.Event()
         self._sent = time.monotonic()
@@ -76,7 +102,7 @@ class Connection:
     def finish(self, reason: str) -> None:
         """Send what is queued, and why it ends if there is a reason; then close."""
         if not self.closed:
-            self._metrics.add("dropped_total", label=f'why="{"told" if reason else "left"}"')
+            self._metrics.add("dropped_total", label="told" if reason else "left")
             if reason:
                 self._queue.append(pack(Kind.ERROR, reason=_plain(reason)))
             self._queue.append(None)
@@ -86,18 +112,17 @@ class Connection:
     def drop(self, why: str) -> None:
         """Close at once; what is queued is lost."""
         if not self.closed:
-            self._metrics.add("dropped_total", label=f'why="{why}"')
+            self._metrics.add("dropped_total", label=why)
         self.closed = True
         self._queue.clear()
         self._queue.append(None)
         self._filled.set()
-        if self._transport:
-            self._transport.abort()
+        self._pipe.abort()
 
     async def throttle(self, data: bytes) -> None:
         """Wait as long as it takes until a frame like this may come; the sender then waits too."""
-        self._metrics.add("frames_total", label='direction="in"')
-        self._metrics.add("bytes_total", len(data), label='direction="in"')
+        self._metrics.add("frames_total", label="in")
+        self._metrics.add("bytes_total", len(data), label="in")
         cost = _PULL if data[_KIND : _KIND + 1] == bytes([Kind.PULL]) else 1
         wait = max(self._frames.take(cost), self._bytes.take(len(data)))
         if wait > 0:
@@ -114,14 +139,14 @@ class Connection:
                 if data is None:
                     break
                 async with asyncio.timeout(patience):
-                    await self._socket.send_bytes(data)
+                    await self._pipe.send(data)
                 self.queued -= len(data)
                 self._sent = time.monotonic()
-                self._metrics.add("frames_total", label='direction="out"')
-                self._metrics.add("bytes_total", len(data), label='direction="out"')
+                self._metrics.add("frames_total", label="out")
+                self._metrics.add("bytes_total", len(data), label="out")
                 if data[_KIND] in (Kind.RESULT, Kind.CLOSED):
                     fail_point("mid-broadcast")
-            await self._socket.close()
+            await self._pipe.close()
         except TimeoutError:
             self.drop("slow")
         except ConnectionError:

@@ -44,6 +44,7 @@ class Core(Rounds):
         buckets: how many the model has, if it is defined.
         data: the definition of the data, if there is one: size and batch.
         local_steps: of the optimizer's definition, if there is one.
+        statistics: whether the model's last bucket is of batch norms.
     """
 
     # What happens. Each method returns what is to be done, in order.
@@ -108,7 +109,7 @@ class Core(Rounds):
             case Kind.BYE:
                 self._close(member, "")
                 self._remove(member)
-            case Kind.METRIC | Kind.HEARTBEAT:
+            case Kind.HEARTBEAT:
                 return self._flush()
             case _:
                 raise ProtocolError(f"{kind.name} is nothing that a member sends")
@@ -245,7 +246,6 @@ class Core(Rounds):
             self._receive(member)
         # A version that is not of now is on its way: RESULT and CLOSED come in order.
         member.ready, member.away, member.waits = True, None, True
-        self._awaited.discard(member.name)
         if not busy and not member.complete:
             self._dismiss(member)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakSet
 
 from tensorgl.autograd.graph import mode
 from tensorgl.distributed import group
+from tensorgl.distributed.batch_norms import BatchNorms
 from tensorgl.distributed.model import check_optimizer
 from tensorgl.distributed.overlap import Overlap
 from tensorgl.distributed.replica import Replica
@@ -31,7 +32,9 @@ class DistributedDataParallel(Module):
     Its gradients go to the hub while backward still computes others (on device cpu; else with the step),
     and the HubOptimizer around its optimizer makes the step. Those in `grad` are this member's own; if they
     are clipped or accumulated, see `no_sync`. From the time when that is made on, its parameters are those
-    of the run. Buffers, such as running statistics, stay each member's own.
+    of the run, and so are the running statistics of its batch norms: a step moves them by the mean and
+    variance of all members' batches together, as in one process that sees all of these, while in a forward
+    pass each member normalises by its own batch. Other buffers stay each member's own.
 
     Args:
         module: what is run. Its parameters get names that begin with `module.`, as in PyTorch.
@@ -43,6 +46,7 @@ class DistributedDataParallel(Module):
         joined: there is an optimizer that makes its steps at the hub.
         syncing: gradients are to be sent as they are made.
         prepare: called before a forward pass that trains.
+        around: makes the context in which that runs.
         samples: how many the gradient is the mean of; None: the share of data that DistributedSampler
             was given for it, or else the length of the first tensor of each call that records gradients.
     """
@@ -64,6 +68,7 @@ class DistributedDataParallel(Module):
         self.joined = False
         self.syncing = True
         self.prepare: Callable[[], object] = lambda: None
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         _modules.add(self)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -81,6 +86,8 @@ class DistributedDataParallel(Module):
             self.prepare()
             tensors = [x for x in (*inputs, *kwargs.values()) if isinstance(x, Tensor) and x.ndim]
             self._counted += len(tensors[0]) if tensors else 1
+            with self.around():
+                return self.module(*inputs, **kwargs)
         return self.module(*inputs, **kwargs)
 
     @contextmanager
@@ -134,7 +141,8 @@ class Wrapper(Optimizer):
         if together:
             groups = [[pair for members in groups for pair in members]]
         size = self._module.bucket_bytes if self._module else BUCKET_BYTES
-        self._replica = Replica(self._client, groups, size)
+        norms = BatchNorms(self._module.module if self._module else None)
+        self._replica = Replica(self._client, groups, norms, size)
         if self._module:
             self._module.joined = True
         self._client.refresh = self._refresh
@@ -208,6 +216,9 @@ class HubOptimizer(Wrapper):
         self._overlap: Overlap | None = None
         self._counted: int | None = None  # samples of what was begun
         self._whole = False  # that is all of them
+        self._norms = self._replica.norms
+        if self._module:
+            self._module.around = self._norms.collecting
         if self._module and self._replica.on_cpu:
             module = self._module
             module.prepare = self._prepare
@@ -227,7 +238,10 @@ class HubOptimizer(Wrapper):
             self._begin()
             for values in self._replica.gradients():
                 self._client.put(values)
+        if self._norms.definition:
+            self._client.put(self._norms.of_batches(self._counted or 1))
         self._client.commit()
+        self._norms.forget()
         self._counted = None
         if self._module:
             self._module.count()  # those are done with

@@ -47,6 +47,7 @@ class Definitions:
         buckets: how many the model has; 0 if there is none.
         data: size and batch, if there is data.
         local_steps: of the optimizer.
+        statistics: the last bucket is of batch norms, which no optimizer steps.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class Definitions:
         buckets: int,
         data: Mapping[str, int] | None,
         local_steps: int,
+        statistics: bool,
     ) -> None:
         self.digests = dict(digests)
         self.buckets, self.data, self.local_steps = buckets, data, local_steps
+        self.statistics = statistics
         self.proposals: dict[str, Proposal] = {}
 
     @property
@@ -84,13 +87,16 @@ class Definitions:
             return False
         if part == "model":
             sizes = [prod(shape) for _, shape in value["parameters"]]
-            if not sizes or sum(sizes) != sum(value["buckets"]):
+            last = sum(2 * features + 1 for _, features, _ in value.get("statistics", ()))
+            if not sizes or sum(sizes) + last != sum(value["buckets"]):
                 raise ProtocolError(
                     "model: the buckets have not as many elements as the parameters"
                 )
+            if last and value["buckets"][-1] != last:
+                raise ProtocolError(f"model: the last bucket has not the {last} statistics")
         elif part == "optimizer" and (
             "model" not in self.digests
-            or len(value["groups"]) != self.buckets
+            or len(value["groups"]) != self.buckets - self.statistics
             or max(value["groups"]) >= len(value["options"])
         ):
             raise ProtocolError("optimizer: its groups are not those of the model")
@@ -110,6 +116,7 @@ class Definitions:
         self.digests[part] = proposal.digest
         if part == "model":
             self.buckets = len(proposal.value["buckets"])
+            self.statistics = bool(proposal.value.get("statistics"))
         elif part == "data":
             self.data = proposal.value
         else:

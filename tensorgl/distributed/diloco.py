@@ -15,8 +15,9 @@ class DiLoCo(Wrapper):
     """An optimizer that makes its steps here, and tells the hub only what came of H of them.
 
     The hub takes the mean change of all members' parameters for a gradient, and makes a step of
-    Nesterov's accelerated gradient by it; its result is what all go on with. The state of the local
-    optimizer stays each member's own. For slow or far connections: H times less is sent.
+    Nesterov's accelerated gradient by it; its result is what all go on with. The running statistics of
+    batch norms become those of all members together. The state of the local optimizer stays each member's
+    own. For slow or far connections: H times less is sent.
 
     With a DistributedSampler, a member contributes when its share of the data is used up, which is after
     more steps than H where it is faster than others.
@@ -75,10 +76,12 @@ class DiLoCo(Wrapper):
     def _contribute(self) -> None:
         client, replica = self._client, self._replica
         samples = self._samples() or self._steps
-        changes = replica.view.buckets(self._start - replica.values())
+        now = replica.values()
         client.begin(replica.version, samples, [])
-        for values in changes:
+        for values in replica.cut(self._start[: len(now)] - now):
             client.put(values)
+        if replica.norms.definition:
+            client.put(replica.norms.of_steps(replica.statistics(self._start)))
         client.commit()
         replica.load()
         self._begin()

@@ -21,15 +21,18 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tensorgl.distributed import pages, sockets, tokens
+from tensorgl.distributed import pages, tokens
 from tensorgl.distributed.config import read
 from tensorgl.distributed.connection import Connection
 from tensorgl.distributed.core import Core
 from tensorgl.distributed.effects import Answer, Close, Combine, Discard, Effect, Log, Reduce, Send
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.metrics import Metrics
+from tensorgl.distributed.polling import Polls
 from tensorgl.distributed.run import Run, answer
+from tensorgl.distributed.sockets import Sockets
 from tensorgl.distributed.staging import BusyError
+from tensorgl.distributed.statistics import Statistics
 from tensorgl.distributed.wire import Codec, Dtype, Kind
 from tensorgl.errors import SerializationError
 
@@ -79,6 +82,7 @@ class Hub:
             len(self.run.sizes) if "model" in definitions else 0,
             definitions.get("data"),
             definitions["optimizer"]["local_steps"] if "optimizer" in definitions else 0,
+            bool(self.run.norms),
         )
         self.connections: dict[int, Connection] = {}
         self.members: dict[str, Connection] = {}  # by resume key
@@ -111,9 +115,13 @@ class Hub:
                 "--tls-cert and --tls-key, or --insecure if something before it encrypts"
             )
         application = pages.application(self)
-        application.router.add_get("/v1/socket", sockets.Sockets(self).handle)
+        members = Sockets(self)
+        application.router.add_get("/v1/socket", members.handle)
+        Polls(self, members).add_to(application)
         self._ended = asyncio.get_running_loop().create_future()
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=1.0, auto_decompress=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         try:
@@ -254,10 +262,10 @@ class Hub:
                 sizes: Any = connection.defines[1]["buckets"]
                 self.expect(connection, effect.seq, sizes, Codec.RAW)
         elif effect.kind is Kind.ACK:
-            self.metrics.add("contributions_total", label=f'outcome="{fields["outcome"]}"')
+            self.metrics.add("contributions_total", label=fields["outcome"])
         elif effect.kind is Kind.CLOSED:
             for name, value in fields["metrics"].items():
-                self.metrics.set("member_metric", value, f'name="{name}"')
+                self.metrics.set("member_metric", value, name)
         data = pack(effect.kind, seq=effect.seq, round=effect.round, **fields)
         connection.send(data, self._most())
 
@@ -309,10 +317,11 @@ class Hub:
         sizes: list[int],
         codec: Codec,
         dtype: Dtype = Dtype.FLOAT32,
+        norms: Statistics = (),
     ) -> None:
         """Take in PART frames of this seq. Without room for them, the member has to come back later."""
         try:
-            self.run.staging.open(connection.member, seq, sizes, codec, dtype)
+            self.run.staging.open(connection.member, seq, sizes, codec, dtype, norms)
         except BusyError as error:
             self.lose(connection, str(error))
 

@@ -56,9 +56,11 @@ def _map(key: Check, value: Check, longest: int) -> Check:
     )
 
 
-def _object(fields: Mapping[str, Check]) -> Check:
+def _object(fields: Mapping[str, Check], optional: frozenset[str] = frozenset()) -> Check:
     return lambda v: (
-        type(v) is dict and v.keys() == fields.keys() and all(fields[k](x) for k, x in v.items())
+        type(v) is dict
+        and fields.keys() - optional <= v.keys() <= fields.keys()
+        and all(fields[k](x) for k, x in v.items())
     )
 
 
@@ -83,14 +85,17 @@ _MODEL = _object(
         # name, shape; in the order of the flat vector
         "parameters": _list(_row(_NAME, _list(_integer(0, 2**40), 16)), 20_000),
         "buckets": _list(_integer(1, 2**32), 2000),  # elements of each, all of them in order
-    }
+        # name, features and momentum of each batch norm; the last bucket is theirs (statistics.py)
+        "statistics": _list(_row(_NAME, _integer(1, 2**32), _or_null(_number(0, 1))), 20_000),
+    },
+    optional=frozenset({"statistics"}),
 )
 _OPTIMIZER = _object(
     {
         "name": _text(r"[A-Za-z]{1,40}"),  # a class of tensorgl.optim
         # one a group of parameters, and which buckets are of which group
         "options": _list(_map(_WORD, lambda v: v is None or _scalar(v), 40), 64),
-        "groups": _list(_integer(0, 63), 2000),
+        "groups": _list(_integer(0, 63), 2000),  # not of that of statistics
         "local_steps": _integer(0, 1_000_000),  # 0: every gradient is contributed; else changes of
         # the parameters after so many local steps
     }
@@ -182,7 +187,6 @@ FIELDS: dict[Kind, dict[str, Check]] = {
         "source": _or_null(_RANK),  # of a broadcast
     },
     Kind.RETURN: {"error": _NAME, "world": _RANK},
-    Kind.METRIC: {"step": _COUNT, "values": _OWN_METRICS},
     Kind.UPLOAD: {},
     Kind.HEARTBEAT: {},
     Kind.BYE: {},

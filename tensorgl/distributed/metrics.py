@@ -1,31 +1,40 @@
-"""What a hub counts, as Prometheus reads it. Standard library only."""
+"""What a hub counts, for Prometheus and for its own page."""
 
 from __future__ import annotations
 
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "a hub needs prometheus-client: pip install 'tensorgl[distributed]'"
+    ) from error
+
 __all__ = ["Metrics"]
 
-# Name: kind and help. All begin with tensorgl_hub_.
+_PREFIX = "tensorgl_hub_"
+# Name: kind, help, and what its label says, if it has one.
 _TABLE = {
-    "sessions": ("gauge", "Connections of members."),
+    "connections": (Gauge, "Connections of members.", ""),
     "members": (
-        "gauge",
+        Gauge,
         "Members, those included whose connection is lost for less than the lease.",
+        "",
     ),
-    "version": ("gauge", "Rounds that are over."),
-    "sessions_total": ("counter", "Connections that a token has let in."),
-    "refused_total": ("counter", "Connections that were not let in, by why."),
-    "dropped_total": ("counter", "Connections that the hub has closed, by why."),
-    "frames_total": ("counter", "Frames, by direction."),
-    "bytes_total": ("counter", "Bytes of frames, by direction."),
-    "contributions_total": ("counter", "Contributions, by outcome."),
-    "samples_total": ("counter", "Samples of rounds that are over, as weighted."),
-    "reduced_total": ("counter", "Reductions of buckets, those included that were done again."),
-    "reduce_seconds_total": ("counter", "Seconds in reductions."),
-    "log_seconds_total": ("counter", "Seconds until a state was on the disk."),
-    "checkpoints_total": ("counter", "Checkpoints."),
-    "staged_bytes": ("gauge", "Contributions that wait for their round's end."),
-    "queued_bytes": ("gauge", "Bytes that wait to be sent, each connection's for itself."),
-    "member_metric": ("gauge", "What members say of the last round, weighted."),
+    "version": (Gauge, "Rounds that are over.", ""),
+    "sessions_total": (Counter, "Connections that a token has let in.", ""),
+    "refused_total": (Counter, "Connections that were not let in.", "why"),
+    "dropped_total": (Counter, "Connections that the hub has closed.", "why"),
+    "frames_total": (Counter, "Frames.", "direction"),
+    "bytes_total": (Counter, "Bytes of frames.", "direction"),
+    "contributions_total": (Counter, "Contributions.", "outcome"),
+    "samples_total": (Counter, "Samples of rounds that are over, as weighted.", ""),
+    "reduced_total": (Counter, "Reductions of buckets, those included that were done again.", ""),
+    "reduce_seconds_total": (Counter, "Seconds in reductions.", ""),
+    "log_seconds_total": (Counter, "Seconds until a state was on the disk.", ""),
+    "checkpoints_total": (Counter, "Checkpoints.", ""),
+    "staged_bytes": (Gauge, "Contributions that wait for their round's end.", ""),
+    "queued_bytes": (Gauge, "Bytes that wait to be sent, each connection's for itself.", ""),
+    "member_metric": (Gauge, "What members say of the last round, weighted.", "name"),
 }
 
 
@@ -33,31 +42,36 @@ class Metrics:
     """Numbers by name and label."""
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[str, float]] = {name: {} for name in _TABLE}
+        self._registry = CollectorRegistry()
+        self._metrics = {
+            name: kind(_PREFIX + name, help, [label] if label else [], registry=self._registry)
+            for name, (kind, help, label) in _TABLE.items()
+        }
 
     def add(self, name: str, value: float = 1, label: str = "") -> None:
-        """Count up; a label is 'key="value"'."""
-        values = self._values[name]
-        values[label] = values.get(label, 0) + value
+        """Count up."""
+        metric = self._metrics[name]
+        (metric.labels(label) if label else metric).inc(value)
 
     def set(self, name: str, value: float, label: str = "") -> None:
         """Say how much there is now."""
-        self._values[name][label] = value
+        metric = self._metrics[name]
+        assert isinstance(metric, Gauge)
+        (metric.labels(label) if label else metric).set(value)
 
     def get(self, name: str, label: str = "") -> float:
         """What add and set have made of it."""
-        return self._values[name].get(label, 0)
+        return self.by_label(name).get(label, 0)
 
     def by_label(self, name: str) -> dict[str, float]:
         """All values of a name, by what its label says."""
-        return {label.split('"')[1]: value for label, value in self._values[name].items()}
+        return {
+            sample.labels.get(_TABLE[name][2], ""): sample.value
+            for family in self._metrics[name].collect()
+            for sample in family.samples
+            if sample.name == _PREFIX + name
+        }
 
     def text(self) -> str:
         """All of it in Prometheus' text format."""
-        lines: list[str] = []
-        for name, (kind, help) in _TABLE.items():
-            full = f"tensorgl_hub_{name}"
-            lines += [f"# HELP {full} {help}", f"# TYPE {full} {kind}"]
-            for label, value in sorted(self._values[name].items()):
-                lines.append(f"{full}{{{label}}} {value:.17g}" if label else f"{full} {value:.17g}")
-        return "\n".join(lines) + "\n"
+        return generate_latest(self._registry).decode()

@@ -1,7 +1,8 @@
 """The arrays of a run: the hub's parameters, the optimizer's state, and what all replicas have.
 
 The vector of parameters is cut into buckets, and every bucket is stepped by itself, by a real
-optimizer of tensorgl on the flat bucket: all of those allowed here treat each element alike.
+optimizer of tensorgl on the flat bucket: all of those allowed here treat each element alike. If the
+model has batch norms, one more bucket is of their running statistics, which statistics.py moves.
 
 With a lossy codec on the way down, replicas lag a little behind the hub. It sends the difference of
 its parameters to what they have (the view), so that what the codec lost is in the next difference.
@@ -33,6 +34,16 @@ from tensorgl.distributed.codecs import (
     encode_bucket,
 )
 from tensorgl.distributed.rules import COMBINED, ELEMENTWISE, RULES
+from tensorgl.distributed.statistics import (
+    BUFFERS,
+    Statistics,
+    bucket_codecs,
+    columns,
+    cut,
+    merge,
+    move,
+    unsound,
+)
 from tensorgl.distributed.wire import Codec, ProtocolError
 from tensorgl.optim.flat import Elementwise
 from tensorgl.tensor import Tensor
@@ -96,6 +107,9 @@ class Model:
         down: the codec of what replicas are sent.
         rule: one of rules.RULES.
 
+    Attributes:
+        codecs: of what replicas are sent of each bucket.
+
     Raises:
         ProtocolError: the values are not those of the definition.
     """
@@ -107,11 +121,21 @@ class Model:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, given {rule}")
         sizes = definition["buckets"]
         elements = sum(prod(shape) for _, shape in definition["parameters"])
-        if [len(v) for v in values] != sizes or sum(sizes) != elements:
+        self._norms: Statistics = definition.get("statistics", ())
+        last = columns(self._norms)
+        if (
+            [len(v) for v in values] != sizes
+            or sum(sizes) != elements + last
+            or (last and sizes[-1] != last)
+        ):
             raise ProtocolError("model: expected as many values as the parameters have")
         if not all(map(_is_sound, values)):
             raise ProtocolError("model: the parameters are not all finite, or beyond 1e18")
+        if last and (reason := unsound(self._norms, values[-1])):
+            raise ProtocolError(f"model: {reason}")
         self.definition, self.down, self.rule = definition, down, rule
+        self.codecs = bucket_codecs(self._norms, len(sizes), down)
+        self._own = sizes[: len(sizes) - (1 if last else 0)]
         self.optimizer: dict[str, Any] | None = None
         self._buckets: list[_Bucket] = []
         for array in values:
@@ -132,7 +156,7 @@ class Model:
             ProtocolError: as of check_optimizer; or it is not for as many buckets.
         """
         check_optimizer(value)
-        if len(value["groups"]) != len(self.sizes):
+        if len(value["groups"]) != len(self._own):
             raise ProtocolError("optimizer: expected a group for each bucket of the model")
         self.optimizer = value
 
@@ -152,7 +176,7 @@ class Model:
         """
         n = len(contributions)
         products = np.zeros((n, n))
-        for bucket, size in enumerate(self.sizes):
+        for bucket, size in enumerate(self._own):
             for k, elements in enumerate(chunk_sizes(size)):
                 rows = np.empty((n, elements), np.float64)
                 for row, (_, payloads) in zip(rows, contributions, strict=True):
@@ -168,7 +192,7 @@ class Model:
         Args:
             bucket: its number.
             parts: of all contributions that count, in an order that is the same for everybody.
-            codec: theirs.
+            codec: theirs, unless the bucket is of statistics.
             lr: learning rates, by group; those that are missing are as defined.
 
         Returns:
@@ -223,17 +247,26 @@ class Model:
             at += prod(shape)
         return arrays
 
+    def true_buffers(self) -> dict[str, Array]:
+        """By name, the running statistics of batch norms."""
+        found: dict[str, Array] = {}
+        last = self._buckets[-1].values
+        for (name, *_), parts in zip(self._norms, cut(self._norms, last), strict=True):
+            for kind, values in zip(BUFFERS, parts, strict=True):
+                found[f"{name}.{kind}" if name else kind] = values
+        return found
+
     def state(self) -> tuple[dict[str, Any], list[Array]]:
         """All that `restore` needs: plain values, and arrays that nobody changes any more."""
         arrays: list[Array] = []
         numbers: list[dict[str, float]] = []
         names: list[list[str]] = []
-        for bucket in self._buckets:
+        for bucket, codec in zip(self._buckets, self.codecs, strict=True):
             kept = {k: v for k, v in bucket.state.items() if isinstance(v, np.ndarray)}
             names.append(list(kept))
             numbers.append({k: v for k, v in bucket.state.items() if k not in kept})
             arrays.append(bucket.values)
-            if self.down is not Codec.RAW:
+            if codec is not Codec.RAW:
                 arrays.append(bucket.view)
             arrays += kept.values()
         header = {
@@ -250,20 +283,23 @@ class Model:
     def restore(cls, header: dict[str, Any], arrays: Sequence[Array]) -> Model:
         """The model that `state` told of."""
         left = iter(arrays)
-        down = Codec(header["down"])
+        down, definition = Codec(header["down"]), header["definition"]
+        codecs = bucket_codecs(definition.get("statistics", ()), len(definition["buckets"]), down)
         buckets: list[_Bucket] = []
-        for names, numbers in zip(header["names"], header["numbers"], strict=True):
+        for names, numbers, codec in zip(header["names"], header["numbers"], codecs, strict=True):
             values = np.array(next(left), np.float32)
-            view = values if down is Codec.RAW else np.array(next(left), np.float32)
+            view = values if codec is Codec.RAW else np.array(next(left), np.float32)
             state = {name: np.array(next(left), np.float32) for name in names}
             buckets.append(_Bucket(values, view, state | numbers))
-        model = cls(header["definition"], [b.values for b in buckets], down, header["rule"])
+        model = cls(definition, [b.values for b in buckets], down, header["rule"])
         model._buckets = buckets
         model.optimizer = header["optimizer"]
         return model
 
     def _reduced(self, bucket: int, parts: Parts, codec: Codec) -> Array:
-        """The gradient of a bucket, as float32."""
+        """The gradient of a bucket, or what its statistics come to, as float32."""
+        if bucket == len(self._own):
+            return self._merged(bucket, parts)
         gradient = np.empty(self.sizes[bucket], np.float32)
         weights = [weight for weight, _ in parts]
         total = sum(weights)
@@ -280,14 +316,31 @@ class Model:
             out[:] = mean if self.compares else mean / total
         return gradient
 
-    def _try(self, bucket: int, gradient: Array, lr: Sequence[float]) -> list[bytes]:
+    def _merged(self, bucket: int, parts: Parts) -> Array:
+        assert self.optimizer
+        size = self.sizes[bucket]
+        rows = np.stack([decode_bucket(Codec.RAW, chunks, size) for _, chunks in parts])
+        weights = [weight for weight, _ in parts]
+        apart = self.optimizer["local_steps"] > 0
+        return merge(self._norms, weights, rows, apart, self.rule != "mean")
+
+    def _stepped(
+        self, bucket: int, gradient: Array, lr: Sequence[float]
+    ) -> tuple[Array, dict[str, Any]]:
+        """Values and the optimizer's state after a step."""
         if self.optimizer is None:
             raise RuntimeError("a trial needs an optimizer: call define_optimizer first")
         before = self._buckets[bucket]
+        if bucket == len(self._own):
+            return move(self._norms, before.values, gradient, self.optimizer["local_steps"]), {}
         group = self.optimizer["groups"][bucket]
         rate = lr[group] if group < len(lr) else None
         options = self.optimizer["options"][group]
-        values, state = _step(self.optimizer["name"], options, rate, before, gradient)
+        return _step(self.optimizer["name"], options, rate, before, gradient)
+
+    def _try(self, bucket: int, gradient: Array, lr: Sequence[float]) -> list[bytes]:
+        before = self._buckets[bucket]
+        values, state = self._stepped(bucket, gradient, lr)
         if not _is_sound(values) or not all(
             np.isfinite(v).all() for v in state.values() if isinstance(v, np.ndarray)
         ):
@@ -298,12 +351,13 @@ class Model:
                 bucket,
             )
             values, state = before.values, before.state
-        if self.down is Codec.RAW:
-            payloads = encode_bucket(self.down, values)
+        codec = self.codecs[bucket]
+        if codec is Codec.RAW:
+            payloads = encode_bucket(codec, values)
             after = _Bucket(values, values, state)
         else:
-            payloads = encode_bucket(self.down, values - before.view)
-            change = decode_bucket(self.down, payloads, len(values))
+            payloads = encode_bucket(codec, values - before.view)
+            change = decode_bucket(codec, payloads, len(values))
             after = _Bucket(values, before.view + change, state)
         self._trials[bucket] = gradient, after
         return payloads

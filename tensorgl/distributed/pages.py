@@ -107,7 +107,7 @@ def application(hub: Hub) -> web.Application:
         for at in range(0, len(data), _SLICE):
             await response.write(view[at : at + _SLICE])
         await response.write_eof()
-        hub.metrics.add("bytes_total", len(data), label='direction="out"')
+        hub.metrics.add("bytes_total", len(data), label="out")
         return response
 
     async def show_status(request: web.Request) -> web.Response:
@@ -122,7 +122,7 @@ def application(hub: Hub) -> web.Application:
 
     async def metrics(request: web.Request) -> web.Response:
         _authorize(hub, request, "observer", "admin")
-        hub.metrics.set("sessions", len(hub.connections))
+        hub.metrics.set("connections", len(hub.connections))
         hub.metrics.set("members", hub.core.world)
         hub.metrics.set("version", hub.core.version)
         hub.metrics.set("staged_bytes", hub.run.staging.reserved)

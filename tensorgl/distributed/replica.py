@@ -1,4 +1,4 @@
-"""A model's parameters as a flat vector in buckets, for the hub, and back."""
+"""A model's parameters, and what its batch norms keep, as a flat vector in buckets for the hub, and back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tensorgl.autograd.modes import no_grad
-from tensorgl.dispatch import to_host
+from tensorgl.distributed.batch_norms import BatchNorms
 from tensorgl.distributed.client import Client
+from tensorgl.distributed.statistics import columns
+from tensorgl.distributed.vectors import gather, scatter
 from tensorgl.dtypes import float32
-from tensorgl.ops.joining import cat
 from tensorgl.tensor import Tensor
-from tensorgl.values import from_numpy
 
 __all__ = ["Replica"]
 
@@ -27,15 +26,17 @@ class Replica:
     """Parameters that are the same at all members of a run.
 
     Buckets hold whole parameters of one group, the last of a model first, as their gradients are
-    the first that are known.
+    the first that are known. If there are batch norms, the last bucket is theirs.
 
     Args:
         client: the run, of which they become the model.
         groups: (name, parameter) of each group of the optimizer.
+        norms: whose running statistics are the run's as well.
         bucket_bytes: how large a bucket may become, unless one parameter is larger.
 
     Attributes:
-        groups: which group each bucket is of.
+        groups: which group each bucket of parameters is of.
+        norms: as given.
         version: of the run that the parameters are now.
 
     Raises:
@@ -46,6 +47,7 @@ class Replica:
         self,
         client: Client,
         groups: Sequence[Sequence[tuple[str, Tensor]]],
+        norms: BatchNorms,
         bucket_bytes: int = 1 << 20,
     ) -> None:
         members = [
@@ -63,31 +65,41 @@ class Replica:
         self._buckets = list(_buckets(members, bucket_bytes))
         self.groups = [bucket[0][0] for bucket in self._buckets]
         self._params = [p for bucket in self._buckets for *_, p in bucket]
-        value = {
+        sizes = [sum(p.numel() for *_, p in bucket) for bucket in self._buckets]
+        self._ends = list(np.cumsum(sizes))
+        value: dict[str, Any] = {
             "parameters": [
                 [name, list(p.shape)] for bucket in self._buckets for _, name, p in bucket
             ],
-            "buckets": [sum(p.numel() for *_, p in bucket) for bucket in self._buckets],
+            "buckets": sizes,
         }
-        start = self._gathered(self._params)
-        ends = np.cumsum(value["buckets"])[:-1]
-        self.view = client.define_model(value, np.split(start, ends))
+        start = self.cut(gather(self._params))
+        self.norms = norms
+        if norms.definition:
+            value["statistics"] = norms.definition
+            sizes.append(columns(norms.definition))
+            start.append(norms.values())
+        self.view = client.define_model(value, start)
         self.version = -1
         self.load()
 
     def load(self) -> None:
-        """Give the parameters the values that the run has now."""
-        at = 0
-        with no_grad():
-            for p in self._params:
-                values = self.view.values[at : at + p.numel()].reshape(p.shape)
-                p.copy_(from_numpy(values.copy()))  # a backend may read it later
-                at += p.numel()
+        """Give the parameters and the running statistics the values that the run has now."""
+        scatter(self.view.values, self._params)
+        self.norms.load(self.statistics(self.view.values))
         self.version = self.view.version
 
     def values(self) -> Array:
-        """The parameters as they are now, as a vector like the view's."""
-        return self._gathered(self._params)
+        """The parameters as they are now, as a vector."""
+        return gather(self._params)
+
+    def cut(self, values: Array) -> list[Array]:
+        """The part of each bucket of parameters of a vector, which may be one like the view's."""
+        return np.split(values[: self._ends[-1]], self._ends[:-1])
+
+    def statistics(self, values: Array) -> Array:
+        """The part of a vector like the view's that is of batch norms."""
+        return values[self._ends[-1] :]
 
     @property
     def on_cpu(self) -> bool:
@@ -103,17 +115,9 @@ class Replica:
         """The gradient of each bucket from the first on; 0 for parameters that have none."""
         if self.on_cpu:
             for bucket in self._buckets[first:]:
-                yield self._gathered([_gradient(p) for *_, p in bucket])
+                yield gather([_gradient(p) for *_, p in bucket])
         else:  # reading back costs far more than the bytes do
-            every = self.view.buckets(self._gathered([_gradient(p) for p in self._params]))
-            yield from every[first:]
-
-    @staticmethod
-    def _gathered(tensors: Sequence[Tensor]) -> Array:
-        """All elements, one tensor after the other."""
-        with no_grad():
-            flat = [t.detach().reshape(-1) for t in tensors]
-            return np.array(to_host(cat(flat) if len(flat) > 1 else flat[0]), np.float32)
+            yield from self.cut(gather([_gradient(p) for p in self._params]))[first:]
 
 
 def _gradient(p: Tensor) -> Tensor:

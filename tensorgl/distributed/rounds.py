@@ -26,14 +26,17 @@ class Rounds(State):
 
     def _open(self, now: float) -> bool:
         """Begin a round, if it can be; whether it has."""
-        if not self.definitions.enough or self._awaited:
+        if not self.definitions.enough:
             return False
+        if not all(self.members[name].ready for name in self._awaited):
+            return False  # one that has come back may be lost again
         idle = sorted((m for m in self.members.values() if m.idle), key=lambda m: m.rank)
         if len(idle) < (1 if self._started else self.settings.least_members) and not any(
             m.complete for m in self.members.values()
         ):
             return False
         self._started = True
+        self._awaited.clear()
         number = self.version + 1
         expected: dict[str, None] = {}
         self.round = Round(number, now, expected, self._attempts)

@@ -16,10 +16,12 @@ import numpy as np
 from tensorgl.distributed import codecs
 from tensorgl.distributed.config import Config
 from tensorgl.distributed.effects import Answer, Combine, Log, Reduce, Snapshot
+from tensorgl.distributed.faults import fail_point
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.model import Model
 from tensorgl.distributed.staging import Staging
-from tensorgl.distributed.store import Record, Store, fail_point
+from tensorgl.distributed.statistics import Statistics
+from tensorgl.distributed.store import Record, Store
 from tensorgl.distributed.wire import Frame, Kind, encode
 from tensorgl.errors import SerializationError
 
@@ -71,6 +73,11 @@ class Run:
         return self.definitions["model"]["buckets"]
 
     @property
+    def norms(self) -> Statistics:
+        """The batch norms of the model, if it is defined."""
+        return self.definitions.get("model", {}).get("statistics", ())
+
+    @property
     def groups(self) -> int:
         """How many groups of parameters the optimizer has; 0 before it is defined."""
         optimizer = self.definitions.get("optimizer")
@@ -103,7 +110,8 @@ class Run:
             encode(
                 Frame(
                     Kind.RESULT, payload, seq=effect.attempt, round=effect.round,
-                    bucket=effect.bucket, chunk=chunk, chunks=len(payloads), codec=self.down,
+                    bucket=effect.bucket, chunk=chunk, chunks=len(payloads),
+                    codec=self.model.codecs[effect.bucket],
                 )
             )
             for chunk, payload in enumerate(payloads)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from tensorgl.distributed.faults import fail_point
 from tensorgl.distributed.messages import pack, parse
 from tensorgl.distributed.transport import Connect, Transport
 from tensorgl.distributed.wire import DATA, Frame, Kind, ProtocolError, decode
@@ -79,6 +80,7 @@ class Session:
         while True:
             try:
                 self._transport, fields = self._reach()
+                fail_point("after-welcome")
                 break
             except ConnectionError as error:
                 if time.monotonic() > deadline:

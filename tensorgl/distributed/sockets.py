@@ -7,17 +7,18 @@ surprise whoever works off what the core asks for.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import itertools
 import time
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
 from tensorgl.distributed import tokens
-from tensorgl.distributed.connection import Connection
+from tensorgl.distributed.connection import Connection, Pipe
 from tensorgl.distributed.messages import pack, parse
 from tensorgl.distributed.model import check_optimizer
 from tensorgl.distributed.tokens import TokenError
@@ -34,9 +35,9 @@ from tensorgl.distributed.wire import (
 if TYPE_CHECKING:
     from tensorgl.distributed.hub import Hub
 
-__all__ = ["Sockets"]
+__all__ = ["GREETING", "Sockets"]
 
-_GREETING = 4096  # bytes of the first frame, which comes before its sender is known
+GREETING = 4096  # bytes of the first frame, which comes before its sender is known
 _PATIENCE = 5.0  # seconds for it
 _STRANGERS = 32  # connections of one address that have not said yet who they are
 
@@ -51,6 +52,32 @@ class Sockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a member from its greeting to its end."""
+        socket = web.WebSocketResponse(
+            timeout=1.0, compress=False, max_msg_size=LARGEST_PAYLOAD + HEADER + 1
+        )
+        with self.stranger(request):
+            await socket.prepare(request)
+            try:
+                async with self.patience():
+                    fields = self.greet((await socket.receive()).data)
+            except (ProtocolError, TokenError, TimeoutError) as error:
+                with suppress(ConnectionError):
+                    await socket.send_bytes(self.refusal(error))
+                    await socket.close()
+                return socket
+        await self.serve(_Socket(socket, request.transport), fields, request.remote or "")
+        return socket
+
+    # Who is let in, on whatever connection
+
+    @contextmanager
+    def stranger(self, request: web.Request) -> Generator[None]:
+        """While nobody knows who sends a request.
+
+        Raises:
+            web.HTTPForbidden: it is a page's that may not connect.
+            web.HTTPServiceUnavailable: there are too many such of this address, or the hub ends.
+        """
         origin, address = request.headers.get("Origin"), request.remote or ""
         if origin is not None and not self._hub.allows(origin, request.host):
             self._refused("origin")
@@ -60,36 +87,26 @@ class Sockets:
         if self._hub.ending or self._strangers[address] >= _STRANGERS:
             self._refused("crowd")
             raise web.HTTPServiceUnavailable(text="too many connections; try again later")
-        socket = web.WebSocketResponse(
-            timeout=1.0, compress=False, max_msg_size=LARGEST_PAYLOAD + HEADER + 1
-        )
         self._strangers[address] += 1
         try:
-            await socket.prepare(request)
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    fields = await self._greeting(socket)
-            except (ProtocolError, TokenError, TimeoutError) as error:
-                self._refused("greeting")
-                reason = str(error) or f"expected HELLO within {_PATIENCE:g} s"
-                with contextlib.suppress(ConnectionError):
-                    await socket.send_bytes(pack(Kind.ERROR, reason=reason[:200]))
-                    await socket.close()
-                return socket
+            yield
         finally:
             self._strangers[address] -= 1
             self._strangers += Counter()  # without those that are 0
-        await self._serve(socket, request, fields, address)
-        return socket
 
-    def _refused(self, why: str) -> None:
-        self._hub.metrics.add("refused_total", label=f'why="{why}"')
+    def patience(self) -> asyncio.Timeout:
+        """How long a stranger has to say HELLO."""
+        return asyncio.timeout(_PATIENCE)
 
-    async def _greeting(self, socket: web.WebSocketResponse) -> dict[str, Any]:
-        """The fields of HELLO, its token checked."""
-        data = (await socket.receive()).data
-        if not isinstance(data, bytes) or len(data) > _GREETING:
-            raise ProtocolError(f"expected HELLO of at most {_GREETING} bytes")
+    def greet(self, data: object) -> dict[str, Any]:
+        """The fields of HELLO, its token checked.
+
+        Raises:
+            ProtocolError: the data is not HELLO.
+            TokenError: the token does not let in.
+        """
+        if not isinstance(data, bytes) or len(data) > GREETING:
+            raise ProtocolError(f"expected HELLO of at most {GREETING} bytes")
         frame = decode(data)
         if frame.kind is not Kind.HELLO:
             raise ProtocolError(f"expected HELLO, given {frame.kind.name}")
@@ -101,30 +118,33 @@ class Sockets:
             )
         return fields
 
-    async def _serve(
-        self,
-        socket: web.WebSocketResponse,
-        request: web.Request,
-        fields: dict[str, Any],
-        address: str,
-    ) -> None:
+    def refusal(self, error: Exception) -> bytes:
+        """The frame that says why who is there is not let in."""
+        self._refused("greeting")
+        reason = str(error) or f"expected HELLO within {_PATIENCE:g} s"
+        return pack(Kind.ERROR, reason=reason[:200])
+
+    def _refused(self, why: str) -> None:
+        self._hub.metrics.add("refused_total", label=why)
+
+    # Who was let in
+
+    async def serve(self, pipe: Pipe, fields: dict[str, Any], address: str) -> None:
+        """Serve a member that said HELLO with these fields, to its end."""
         name = fields["member"]
         key = tokens.resume_key(self._hub.secret, name)
         connection = Connection(
-            socket, request.transport, next(self._numbers), name, key, fields["agent"], address,
-            self._hub.metrics,
-        )  # fmt: skip
+            pipe, next(self._numbers), name, key, fields["agent"], address, self._hub.metrics
+        )
         self._hub.connections[connection.number] = self._hub.members[key] = connection
         self._hub.metrics.add("sessions_total")
         writer = asyncio.create_task(connection.write(self._hub.config.settings.lease))
         try:
             resumes = hmac.compare_digest(fields["resume"], key)
             self._hub.do(self._hub.core.hello(connection.number, name, resumes, time.monotonic()))
-            async for message in socket:
-                if message.type is not WSMsgType.BINARY or connection.closed:
-                    break
-                await connection.throttle(message.data)
-                await self._receive(connection, decode(message.data))
+            while (data := await pipe.receive()) is not None and not connection.closed:
+                await connection.throttle(data)
+                await self._receive(connection, decode(data))
         except ProtocolError as error:
             self._hub.lose(connection, str(error))
         finally:
@@ -159,10 +179,9 @@ class Sockets:
                 )
         elif frame.kind is Kind.COMMIT and self._hub.core.receives(number, seq):
             self._hub.run.staging.finish(member, seq, fields["digest"])
+            connection.said = fields["metrics"]
             if self._hub.core.definitions.uploader == (member, seq) and connection.defines:
                 await self._hub.compute(self._hub.run.upload, member, seq, connection.defines[1])
-        elif frame.kind is Kind.METRIC:
-            connection.said = fields["values"]
         self._check_number(connection, frame.kind, seq)
         now = time.monotonic()
         self._hub.do(self._hub.core.message(number, frame.kind, seq, frame.round, fields, now))
@@ -171,7 +190,8 @@ class Sockets:
             if wants := self._hub.core.calls.wants(member, seq):
                 self._hub.expect(connection, seq, [wants[0]], Codec.RAW, wants[1])
             elif self._hub.core.receives(number, seq):
-                self._hub.expect(connection, seq, self._hub.run.sizes, self._hub.run.up)
+                run = self._hub.run
+                self._hub.expect(connection, seq, run.sizes, run.up, norms=run.norms)
 
     def _check_number(self, connection: Connection, kind: Kind, seq: int) -> None:
         """A number names one thing, as arrays are known by it."""
@@ -209,3 +229,24 @@ class Sockets:
             self._hub.do(self._hub.core.rejected(number, seq, reason, now))
         elif reason is not None:
             self._hub.do(self._hub.core.staged(number, seq, bucket, now))
+
+
+class _Socket:
+    """A WebSocket, as a Connection wants it."""
+
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+        self._socket, self._transport = socket, transport
+
+    async def receive(self) -> bytes | None:
+        message = await self._socket.receive()
+        return message.data if message.type is WSMsgType.BINARY else None
+
+    async def send(self, data: bytes) -> None:
+        await self._socket.send_bytes(data)
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    def abort(self) -> None:
+        if self._transport:
+            self._transport.abort()

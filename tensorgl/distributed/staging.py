@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import sqrt
 
-from tensorgl.distributed.codecs import chunk_sizes, size, square
+from tensorgl.distributed.codecs import chunk_sizes, decode_bucket, size, square
 from tensorgl.distributed.rules import Norms
+from tensorgl.distributed.statistics import Statistics, bucket_codecs, unsound
 from tensorgl.distributed.wire import Codec, Dtype, Frame, ProtocolError, fingerprint
 
 __all__ = ["BusyError", "Staging"]
@@ -27,8 +28,9 @@ class BusyError(ProtocolError):
 
 @dataclass(slots=True)
 class _Arrays:
-    codec: Codec
+    codecs: list[Codec]  # of each bucket
     dtype: Dtype
+    norms: Statistics  # the last bucket is theirs
     chunks: list[list[int]]  # elements of each, by bucket
     first: list[int]  # where a bucket's chunks begin among all
     room: int
@@ -57,8 +59,11 @@ class Staging:
         sizes: Sequence[int],
         codec: Codec,
         dtype: Dtype = Dtype.FLOAT32,
+        norms: Statistics = (),
     ) -> None:
         """Expect arrays of these sizes, in place of what was received under this name.
+
+        With `norms` the last one is of their statistics, which are of no codec.
 
         Raises:
             BusyError: there is no room for them.
@@ -68,7 +73,12 @@ class Staging:
             raise ProtocolError(f"{codec.name.lower()} is for float32, given {dtype.name.lower()}")
         self.discard(member, seq)
         chunks = [chunk_sizes(elements, dtype) for elements in sizes]
-        room = sum(_OVERHEAD + size(codec, n, dtype) for bucket in chunks for n in bucket)
+        codecs = bucket_codecs(norms, len(chunks), codec)
+        room = sum(
+            _OVERHEAD + size(codec, n, dtype)
+            for codec, bucket in zip(codecs, chunks, strict=True)
+            for n in bucket
+        )
         if self.reserved + room > self.limit_bytes:
             raise BusyError(
                 f"no memory for {room} bytes: {self.reserved} of {self.limit_bytes} are taken; "
@@ -79,7 +89,7 @@ class Staging:
         first = [0, *accumulate(counts)]
         payloads: list[memoryview | None] = [None] * first[-1]
         self._arrays[member, seq] = _Arrays(
-            codec, dtype, chunks, first, room, payloads, counts, [0] * first[-1]
+            codecs, dtype, norms, chunks, first, room, payloads, counts, [0] * first[-1]
         )  # fmt: skip
 
     def put(self, member: str, frame: Frame) -> int | None:
@@ -94,15 +104,16 @@ class Staging:
         arrays = self._arrays.get((member, frame.seq))
         if arrays is None:
             return None
-        if frame.codec is not arrays.codec or frame.dtype is not arrays.dtype:
-            raise ProtocolError(
-                f"PART: expected {arrays.codec.name} of {arrays.dtype.name}, "
-                f"given {frame.codec.name} of {frame.dtype.name}"
-            )
         bucket, chunk = frame.bucket, frame.chunk
         if bucket >= len(arrays.chunks) or frame.chunks != len(arrays.chunks[bucket]):
             raise ProtocolError(f"PART: bucket {bucket} of {frame.chunks} chunks is not expected")
-        expected = size(arrays.codec, arrays.chunks[bucket][chunk], arrays.dtype)
+        codec = arrays.codecs[bucket]
+        if frame.codec is not codec or frame.dtype is not arrays.dtype:
+            raise ProtocolError(
+                f"PART: expected {codec.name} of {arrays.dtype.name}, "
+                f"given {frame.codec.name} of {frame.dtype.name}"
+            )
+        expected = size(codec, arrays.chunks[bucket][chunk], arrays.dtype)
         if len(frame.payload) != expected:
             raise ProtocolError(f"PART: expected {expected} bytes, given {len(frame.payload)}")
         at = arrays.first[bucket] + chunk
@@ -125,10 +136,13 @@ class Staging:
             KeyError: it is not there any more, or not whole.
         """
         arrays = self._arrays[member, seq]
+        payloads, codec = _whole(arrays, bucket), arrays.codecs[bucket]
+        if arrays.norms and bucket == len(arrays.chunks) - 1:
+            return unsound(arrays.norms, decode_bucket(codec, payloads, sum(arrays.chunks[bucket])))
         total = 0.0
         try:
-            for payload, n in zip(_whole(arrays, bucket), arrays.chunks[bucket], strict=True):
-                total += square(arrays.codec, payload, n)
+            for payload, n in zip(payloads, arrays.chunks[bucket], strict=True):
+                total += square(codec, payload, n)
         except ProtocolError as error:
             return f"bucket {bucket}: {error}"
         return self._norms.check(bucket, sqrt(total))

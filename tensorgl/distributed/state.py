@@ -62,12 +62,13 @@ class State:
         buckets: int = 0,
         data: dict[str, int] | None = None,
         local_steps: int = 0,
+        statistics: bool = False,
     ) -> None:
         self.settings, self.boot, self.codec = settings, boot, codec
         kept = snapshot or Snapshot()
         self.version, self.hash = kept.version, hash
         self.shares = Shares(kept.cursor, kept.leftover)
-        self.definitions = Definitions(kept.defined, buckets, data, local_steps)
+        self.definitions = Definitions(kept.defined, buckets, data, local_steps, statistics)
         self.calls = Calls()
         self.counted, self.banned = dict(kept.counted), set(kept.banned)
         self.members: dict[str, Member] = {}

@@ -37,9 +37,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tensorgl.distributed.faults import fail_point
 from tensorgl.errors import SerializationError
 
-__all__ = ["Record", "Store", "fail_point"]
+__all__ = ["Record", "Store"]
 
 Record: TypeAlias = tuple[dict[str, Any], list["np.ndarray"]]
 """What was given to append or checkpoint: header and arrays."""
@@ -50,22 +51,6 @@ _HEAD = _LENGTHS.size + 4 + 4
 _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "|i1", "|u1", "|b1"})
 _NAME = re.compile(r"(log|checkpoint)-(\d{1,9})\.tgl")
 _logger = logging.getLogger("tensorgl.distributed")
-
-
-def fail_point(name: str) -> None:
-    """End this process as a crash would, if TENSORGL_FAIL_POINT says so: for tests of recovery.
-
-    The variable is name or name:count; the count-th pass ends it.
-    """
-    point, _, count = os.environ.get("TENSORGL_FAIL_POINT", "").partition(":")
-    if point != name:
-        return
-    _passed[name] = _passed.get(name, 0) + 1
-    if _passed[name] == int(count or 1):
-        os._exit(137)
-
-
-_passed: dict[str, int] = {}
 
 
 class Store:

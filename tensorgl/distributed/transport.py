@@ -1,7 +1,7 @@
 """What a member needs of a connection to its hub; transport_native.py and transport_browser.py have it.
 
 All of it is called from one thread, and waits. While nobody calls, a connection still receives, and
-sends a heartbeat when nothing else was sent for a while.
+sends a heartbeat when nothing else was sent for a while; but not that of transport_polling.py.
 """
 
 from __future__ import annotations

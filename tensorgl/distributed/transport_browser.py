@@ -1,17 +1,20 @@
 """A member's connection to its hub in a browser's tab, where Python cannot hear while it computes.
 
-So the socket belongs to a worker of its own, wasm/sync.js, which says what passes between the two.
-Python sends to it at any time. How Python waits for an answer depends on the page:
+How Python waits for an answer depends on the page and the browser; the first of these that they have:
 
     websocket+sab    it sleeps until there is something in memory that both share; for pages that are
                      cross-origin isolated, as those of `tensorgl run --browser` are
     websocket+jspi   the browser suspends it, and runs its event loop meanwhile
+    xhr              it makes requests that wait for their answer: transport_polling.py
+
+A WebSocket belongs to a worker of its own, wasm/sync.js, which says what passes between the two. Python
+sends to it at any time, and it tells the hub that the member is there. With requests nothing travels while
+Python computes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -22,15 +25,19 @@ from urllib.parse import urlsplit
 import js
 from pyodide.ffi import JsException, can_run_sync, run_sync, to_js
 
+from tensorgl.distributed.exchange import split
+from tensorgl.distributed.transport_polling import PollingTransport
+
 __all__ = ["BrowserTransport", "connect", "finish", "start"]
 
 OPENING_S = 30.0
+ANSWER_S = 60.0
+"""How long the answer to a POST may take: what the hub waits with it, and what the line takes for 3 MiB."""
 _MAILBOX = 4 << 20
 _TICK_S = 0.05
 """How long Ctrl-C may go unheard: Python looks for it between its steps."""
-_JSPI = "a browser with JavaScript Promise Integration (Chrome 137, Firefox 153 or later)"
-_LENGTH = struct.Struct("<I")
 _worker: Any = None
+_polling: PollingTransport | None = None  # the last one
 
 
 async def start() -> None:
@@ -56,9 +63,11 @@ def finish() -> None:
     """Close what a script left open; the worker would go on telling the hub that it is alive."""
     if _worker is not None:
         _post("close")
+    if _polling is not None:
+        _polling.close()
 
 
-def connect(url: str, heartbeat: bytes, every: float) -> BrowserTransport:
+def connect(url: str, heartbeat: bytes, every: float) -> BrowserTransport | PollingTransport:
     """Connect to a hub.
 
     Args:
@@ -67,23 +76,22 @@ def connect(url: str, heartbeat: bytes, every: float) -> BrowserTransport:
         every: that while, in seconds.
 
     Raises:
-        ConnectionError: that failed, or this tab has no way to wait.
+        ConnectionError: that failed.
     """
-    if _worker is None:
-        if not can_run_sync():
-            raise ConnectionError(
-                "the worker that holds the connection cannot start while Python runs: set TENSORGL_HUB "
-                f"before that, or use {_JSPI}"
-            )
+    global _polling
+    if _worker is None and can_run_sync():
         run_sync(start())
-    return BrowserTransport(url, heartbeat, every)
+    if _worker is not None and (js.crossOriginIsolated or can_run_sync()):
+        return BrowserTransport(url, heartbeat, every)
+    _polling = PollingTransport(url, heartbeat, every, _request)
+    return _polling
 
 
 class BrowserTransport:
     """A connection; the worker has one at a time, so a new one ends that before it."""
 
     def __init__(self, url: str, heartbeat: bytes, every: float) -> None:
-        self._answers = _answers()
+        self._answers = _Shared() if js.crossOriginIsolated else _Posted()
         self.name = self._answers.name
         parts = urlsplit(url)
         self._host = parts._replace(scheme=parts.scheme.replace("ws", "http"), path="").geturl()
@@ -130,17 +138,7 @@ class BrowserTransport:
         Raises:
             OSError: it could not be had.
         """
-        request = js.XMLHttpRequest.new()
-        request.open("GET", self._host + path, False)
-        request.responseType = "arraybuffer"
-        for name, value in headers.items():
-            request.setRequestHeader(name, value)
-        with suppress(JsException):  # of which the status tells
-            request.send()
-        if request.status != 200:
-            status = f"status {request.status}" if request.status else "nothing that it may read"
-            raise OSError(f"GET {self._host}{path}: the page got {status}")
-        return request.response.to_bytes()
+        return _request(self._host + path, headers, None)
 
     def close(self) -> None:
         """End the connection; what was sent goes out first."""
@@ -160,11 +158,7 @@ class BrowserTransport:
             self._lost = f"the connection ended: {data.decode()}"
             raise ConnectionError(self._lost)
         _post("next")
-        at = 0
-        while at < len(data):
-            begin = at + _LENGTH.size
-            at = begin + _LENGTH.unpack_from(data, at)[0]
-            self._frames.append(data[begin:at])
+        self._frames.extend(split(data))
         return True
 
 
@@ -222,16 +216,25 @@ class _Posted:
         return False  # `wait` tells
 
 
-def _answers() -> _Shared | _Posted:
-    if js.crossOriginIsolated:
-        return _Shared()
-    if can_run_sync():
-        return _Posted()
-    raise ConnectionError(
-        "this tab has no way to wait for a hub: serve its page with the headers "
-        "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, "
-        f"or use {_JSPI}"
-    )
+def _request(url: str, headers: dict[str, str], body: bytes | None) -> bytes:
+    """What is at an address: by GET, or by POST of a body.
+
+    Raises:
+        OSError: it could not be had.
+    """
+    request = js.XMLHttpRequest.new()
+    method = "GET" if body is None else "POST"
+    request.open(method, url, False)
+    request.responseType = "arraybuffer"
+    request.timeout = 0 if body is None else 1000 * ANSWER_S  # 0: none
+    for name, value in headers.items():
+        request.setRequestHeader(name, value)
+    with suppress(JsException):  # of which the status tells
+        request.send(None if body is None else to_js(body))
+    if request.status != 200:
+        status = f"status {request.status}" if request.status else "nothing that it may read"
+        raise OSError(f"{method} {url}: the page got {status}")
+    return request.response.to_bytes()
 
 
 def _post(kind: str, given: Sequence[Any] = (), **fields: Any) -> None:

@@ -123,6 +123,8 @@ class NativeTransport:
             raise ConnectionError(self._lost)
         try:
             return answer.result()
+        except asyncio.CancelledError:  # as the thread ends
+            raise ConnectionError(self._lost) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise OSError(f"GET {self._host}{path}: {error or type(error).__name__}") from None
 

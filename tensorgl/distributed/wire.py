@@ -81,7 +81,6 @@ class Kind(IntEnum):
     CLOSED = 12  # H: the round is over and durable: new version, hash, who was counted
     CALL = 13  # M: a collective operation begins
     RETURN = 14  # H: one is complete, or failed
-    METRIC = 15  # M: numbers for the dashboard
     HEARTBEAT = 16  # both: alive
     BYE = 17  # M: leaves
     ERROR = 18  # H: what was wrong; the connection closes

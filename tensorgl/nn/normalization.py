@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple
 
-from tensorgl.creation import empty, ones, zeros
+from tensorgl.creation import empty, ones, zeros, zeros_like
 from tensorgl.dtypes import int64
 from tensorgl.nn import functional as F
 from tensorgl.nn import init
@@ -14,6 +16,7 @@ from tensorgl.nn.parameter import Parameter
 from tensorgl.tensor import Tensor
 
 __all__ = [
+    "Batch",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -24,6 +27,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "RMSNorm",
+    "batches_apart",
 ]
 
 
@@ -98,6 +102,31 @@ class _RunningNorm(Module):
         )
 
 
+class Batch(NamedTuple):
+    """What a batch norm saw in one forward pass."""
+
+    norm: Module
+    mean: Tensor  # (C,)
+    var: Tensor  # (C,), unbiased
+    size: int  # values in each channel
+
+
+_apart: ContextVar[list[Batch] | None] = ContextVar("_apart", default=None)
+
+
+@contextmanager
+def batches_apart(batches: list[Batch]) -> Generator[None]:
+    """In here, batch norms that train move no running estimates: `batches` gets those of the batch.
+
+    It holds in this thread, for who merges what several processes see (tensorgl.distributed).
+    """
+    before = _apart.set(batches)
+    try:
+        yield
+    finally:
+        _apart.reset(before)
+
+
 class _BatchNorm(_RunningNorm):
     def __init__(
         self,
@@ -117,22 +146,34 @@ class _BatchNorm(_RunningNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the plain mean over all batches
-                momentum = 1.0 / float(self.num_batches_tracked)
-        tracked = not self.training or self.track_running_stats
+        mean, var, momentum = self.running_mean, self.running_var, 0.0
+        if self.training:
+            mean, var, momentum = self._tracked(input)
         return F.batch_norm(
             input,
-            self.running_mean if tracked else None,
-            self.running_var if tracked else None,
+            mean,
+            var,
             self.weight,
             self.bias,
             self.training or (self.running_mean is None and self.running_var is None),
             momentum,
             self.eps,
         )
+
+    def _tracked(self, input: Tensor) -> tuple[Tensor | None, Tensor | None, float]:
+        """The mean and variance that a batch moves, and by which part."""
+        if not self.track_running_stats:
+            return None, None, 0.0
+        if self.num_batches_tracked is None:
+            return self.running_mean, self.running_var, self.momentum or 0.0
+        if (batches := _apart.get()) is not None:
+            mean, var = zeros_like(self.running_mean), zeros_like(self.running_var)
+            batches.append(Batch(self, mean, var, input.numel() // self.num_features))
+            return mean, var, 1.0
+        self.num_batches_tracked.add_(1)
+        if self.momentum is None:  # the plain mean over all batches
+            return self.running_mean, self.running_var, 1.0 / float(self.num_batches_tracked)
+        return self.running_mean, self.running_var, self.momentum
 
 
 class BatchNorm1d(_BatchNorm):

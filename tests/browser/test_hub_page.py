@@ -48,7 +48,6 @@ class Teller(Member):
             round, _ = await self.asked()
             self.seq += 1
             told = {"loss": 2.0 / round, "accuracy": 1 - 1 / round}
-            await self.say(Kind.METRIC, step=round, values={"lr": 0.5})
             await self.say(Kind.BEGIN, self.seq, round, samples=7, share=None, lr=[])
             digest = await self.parts(self.seq, gradient(round))
             await self.say(Kind.COMMIT, self.seq, round, digest=digest, metrics=told)
@@ -98,7 +97,8 @@ def test_the_page_shows_members_and_curves(built: Path, tmp_path: Path) -> None:
             assert drawn
             assert await page.title() == "Round 3 · tensorgl hub"
             (row,) = await cells(page, "members")
-            assert (row[0], row[4], row[5], row[6]) == ("0", "0", HOSTILE, "lr 0.5")
+            assert (row[0], row[4], row[5]) == ("0", "0", HOSTILE)
+            assert row[6] == "loss 0.6667, accuracy 0.6667"
             assert await page.locator("#members img").count() == 0
             assert await cells(page, "contributions") == [["counted", "3"]]
             assert await cells(page, "refused") == [["none"]]

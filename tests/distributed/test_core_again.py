@@ -206,6 +206,20 @@ def test_a_restart_waits_for_the_members_of_before(two: Driver) -> None:
     assert of(other.hello(A), Close)  # the name is still its own
 
 
+def test_a_restart_waits_again_for_who_came_back_and_is_lost(two: Driver) -> None:
+    two.contribute(A, 4, 1, (0, 6))
+    two.contribute(B, 1, 1, (6, 12))
+    other = restart(two)
+    other.hello(A, resumes=True)
+    other.say(A, Kind.READY, version=1, busy=True)
+    other.gone(A)
+    other.hello(B, resumes=True)
+    assert not sent(other.say(B, Kind.READY, version=1, busy=True), Kind.ROUND)
+    other.hello(A, resumes=True)
+    out = other.say(A, Kind.READY, version=1, busy=True)
+    assert {e.session for e in sent(out, Kind.ROUND) if e.fields["expected"]} == {2, 3}
+
+
 def test_a_restart_waits_no_longer_than_a_lease(two: Driver) -> None:
     two.contribute(A, 4, 1, (0, 6))
     two.contribute(B, 1, 1, (6, 12))

@@ -54,7 +54,6 @@ FIELDS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
     Kind.BYE: st.just({}),
-    Kind.METRIC: st.just({"step": 1, "values": {}}),
     Kind.HEARTBEAT: st.just({}),
     Kind.ROUND: st.just({}),
 }

@@ -19,25 +19,37 @@ Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 @contextmanager
 def server(handler: Handler) -> Iterator[str]:
-    """A server whose every WebSocket is given to a function; the address of a socket."""
+    """A server whose every WebSocket is given to a function; the address of a socket.
+
+    All end when /unanswered is asked for.
+    """
     loop = asyncio.new_event_loop()
     started = threading.Event()
     end = asyncio.Event()
     url = ""
+    sockets: list[web.WebSocketResponse] = []
 
     async def respond(request: web.Request) -> web.StreamResponse:
         response = web.WebSocketResponse(compress=False, timeout=1.0)
         await response.prepare(request)
+        sockets.append(response)
         await handler(response)
         return response
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(body=request.headers["Authorization"].encode())
 
+    async def unanswered(request: web.Request) -> web.Response:
+        for response in sockets:
+            await response.close()
+        await end.wait()
+        return web.Response()
+
     async def serve() -> None:
         nonlocal url
         app = web.Application()
         app.add_routes([web.get("/v1/socket", respond), web.get("/page", page)])
+        app.add_routes([web.get("/unanswered", unanswered)])
         runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -125,6 +137,14 @@ def test_pages() -> None:
         assert line.fetch("/page", {"Authorization": "Bearer x"}) == b"Bearer x"
         with pytest.raises(OSError, match=r"GET http://127.0.0.1:\d+/nothing: 404"):
             line.fetch("/nothing", {})
+        line.close()
+
+
+def test_a_page_that_is_waited_for_when_the_connection_is_lost() -> None:
+    with server(echo) as url:
+        line = connect(url, b"beat", 60)
+        with pytest.raises(ConnectionError, match="the connection was lost"):
+            line.fetch("/unanswered", {})
         line.close()
 
 
