@@ -93,7 +93,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--chaos",
         type=int,
         metavar="RUNS",
-        help="runs whose hubs are killed at every point instead",
+        help="runs that accidents of all kinds befall instead",
+    )
+    sync.add_argument(
+        "--real",
+        action="store_true",
+        help="four browsers and two native workers that learn digits instead",
     )
     sync.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json")
     overhead = commands.add_parser("overhead", help="time what Python costs on device gl")
@@ -235,12 +240,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m bench") -> in
     if options.command == "overhead":
         return _overhead(options)
     if options.command == "sync":
-        from .sync import chaos, load, scaling
+        from .sync import chaos, load, real, scaling
 
         if options.chaos:
             return chaos.run(options.chaos, options.save)
         if options.hub:
             return load.run(options.save)
+        if options.real:
+            return real.run(options.save)
         return scaling.run(options.step, options.save, options.modes)
     if options.command == "tune":
         return _tune(parser, options)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tensorgl.distributed import config, tokens
 
-__all__ = ["hub"]
+__all__ = ["hub", "serving"]
 
 
 @contextmanager
@@ -27,15 +27,22 @@ def hub(**settings: Any) -> Generator[tuple[str, str, int]]:
         directory = str(Path(folder) / "run")
         made = config.create(directory, **settings)
         token = tokens.sign(tokens.read_secret(directory), made.run, "worker", 4e9)
-        command = [sys.executable, "-m", "tensorgl", "hub", "serve", directory, "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            try:
-                said = process.stdout.readline()
-                found = re.search(r"ws://[\w.:]+", said)
-                if not found:
-                    raise RuntimeError(f"the hub did not start: {said}")
-                yield found[0], token, process.pid
-            finally:
-                process.terminate()
-                process.wait()
+        with serving(directory) as (url, pid):
+            yield url, token, pid
+
+
+@contextmanager
+def serving(directory: str) -> Generator[tuple[str, int]]:
+    """The address of a hub that serves the run of a directory, and its process."""
+    command = [sys.executable, "-m", "tensorgl", "hub", "serve", directory, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            said = process.stdout.readline()
+            found = re.search(r"ws://[\w.:]+", said)
+            if not found:
+                raise RuntimeError(f"the hub did not start: {said}")
+            yield found[0], process.pid
+        finally:
+            process.terminate()
+            process.wait()
