@@ -8,13 +8,12 @@ from pathlib import Path
 from string import Template
 
 from . import plots, tables
-from .readme import END, START, readme_differs, readme_table, update_readme
+from .readme import marks, readme_differs, readme_table, update_readme
 from .results import OURS, ResultError, Results, read
 
 __all__ = [
-    "END",
-    "START",
     "ResultError",
+    "marks",
     "readme_differs",
     "readme_table",
     "update_readme",

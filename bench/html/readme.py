@@ -1,4 +1,4 @@
-"""The README's table of speed, between two comments that mark its place."""
+"""Tables of what was measured, in the README and in the docs, between comments that mark their place."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
+from ..records import folder
+from .markdown import table
 from .results import GROUPS, OURS, Results, read, title
 from .tables import ratio_text, time_text
+from .together import together_table
 
-__all__ = ["readme_differs", "readme_table", "update_readme"]
+__all__ = ["marks", "readme_differs", "readme_table", "update_readme"]
 
-START = "<!-- speed: written by `python -m bench report --readme` -->"
-END = "<!-- end of speed -->"
 CAPTURED = "-captured"  # how the names of captured steps end
 
 
@@ -41,13 +42,13 @@ def readme_table(results: Sequence[Path]) -> str:
     if rows:
         parts += [
             "Geometric means of a peer's time over ours; above 1x tensorgl is faster.",
-            _table(head, rows),
+            table(head, rows),
         ]
     return "\n\n".join([*parts, *_steps(found)])
 
 
 def update_readme(path: Path, results: Sequence[Path]) -> None:
-    """Rewrite the table between the marks of a README.
+    """Rewrite the tables between the marks of a file.
 
     Raises:
         ResultError: as `readme_table`.
@@ -61,15 +62,28 @@ def readme_differs(path: Path, results: Sequence[Path]) -> bool:
     return _updated(path, results) != path.read_text(encoding="utf-8")
 
 
+def marks(name: str) -> tuple[str, str]:
+    """The lines between which a table goes: `speed` or `together`."""
+    return (
+        f"<!-- {name}: written by `python -m bench report --readme` -->",
+        f"<!-- end of {name} -->",
+    )
+
+
 def _updated(path: Path, results: Sequence[Path]) -> str:
     text = path.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ValueError(
-            f"{path}: expected the lines {START!r} and {END!r}, between which the table goes"
-        )
-    return f"{before}{START}\n\n{readme_table(results)}\n\n{END}{after}"
+    tables = {"speed": lambda: readme_table(results), "together": lambda: together_table(folder())}
+    found = [name for name in tables if marks(name)[0] in text]
+    for name in found or ["speed"]:
+        before, start, rest = text.partition(marks(name)[0])
+        _, end, after = rest.partition(marks(name)[1])
+        if not (start and end):
+            first, last = marks(name)
+            raise ValueError(
+                f"{path}: expected the lines {first!r} and {last!r}, between which the table goes"
+            )
+        text = f"{before}{start}\n\n{tables[name]()}\n\n{end}{after}"
+    return text
 
 
 def _made_on(results: Results) -> str:
@@ -102,9 +116,4 @@ def _steps(results: Results) -> list[str]:
         for case, row in cells.items()
     ]
     text = "Captured training steps, the loss read in each, with the ratio of the fastest peer."
-    return [text, _table(["training step", *places], rows)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return [text, table(["training step", *places], rows)]

@@ -217,8 +217,7 @@ def _alone(folder: Path) -> tuple[Outcome, float]:
 def _together(folder: Path) -> tuple[list[Worker], dict[str, Any], float]:
     """All who took part, what the hub says in the end, and the seconds from the first round to the end."""
     directory, natives = folder / "run", ["cpu", _second()]
-    # Shares are equal: device gl compiles programs for each size of a batch, and balanced ones have many.
-    made = config.create(directory, least_members=TABS + len(natives), balanced=False)
+    made = config.create(directory, least_members=TABS + len(natives))
     token = tokens.sign(tokens.read_secret(directory), made.run, "worker", time.time() + _LATEST_S)
     workers: list[Worker] = []
     with serving(str(directory)) as (url, _), ExitStack() as stack:
@@ -238,7 +237,7 @@ def _together(folder: Path) -> tuple[list[Worker], dict[str, Any], float]:
         deadline = time.monotonic() + _LATEST_S
         for number in range(TABS):
             start(f"tab {number}", "gl", True)
-            # At the same time they would take longer than a tab may.
+            # One after the other: each takes a core for some seconds to start.
             while not (workers[-1].joined or workers[-1].ended) and time.monotonic() < deadline:
                 time.sleep(_LOOK_S)
         for number, device in enumerate(natives):

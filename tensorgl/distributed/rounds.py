@@ -17,6 +17,11 @@ __all__ = ["Rounds"]
 _EQUAL = 0.1
 """Of the samples are divided equally. A contribution takes some time however small it is, so who has got
 little seems slow and would get ever less; this draws it back."""
+_ABSENT_S = 5.0
+"""So long after its last word, nobody waits for who has lost the connection and usually would be done."""
+_UNITS = 8
+"""So many units of samples there are for each member where their speeds decide. Speeds are never twice the
+same, and a GPU compiles its programs for each size of a batch: so there are few sizes."""
 
 
 class Rounds(State):
@@ -61,7 +66,12 @@ class Rounds(State):
         usual = fmean(known) if known else 1.0
         speeds = [m.speed or usual if known else usual for m in members]
         equal = _EQUAL * fmean(speeds)
-        return divide(whole, [equal + (1 - _EQUAL) * speed for speed in speeds])
+        unit = 1
+        if steps:
+            unit = data["batch"]
+        elif known:
+            unit = max(1, (whole[1] - whole[0]) // (_UNITS * len(members)))
+        return divide(whole, [equal + (1 - _EQUAL) * speed for speed in speeds], unit)
 
     def _announce(self, member: Member) -> None:
         asked = bool(self.round and member.name in self.round.expected and not member.work)
@@ -134,6 +144,12 @@ class Rounds(State):
         """Whether nobody is waited for any more."""
         usual = self.settings.slack * usual_seconds(self.members.values())
         end = round.opened + max(self.settings.grace, usual)
+        expected = [self.members[name] for name in round.expected]
+        if now > round.opened + usual:
+            for member in expected:
+                absent = member.session is None and now - member.seen > _ABSENT_S
+                if absent and not member.complete:
+                    self._give_up(member)
         if now < end:
             return all(self.members[name].complete for name in round.expected)
         expected = [self.members[name] for name in round.expected]

@@ -40,20 +40,24 @@ class Shares:
         self.leftover.appendleft(share)
 
 
-def divide(whole: Share, weights: Sequence[float]) -> list[Share | None]:
+def divide(whole: Share, weights: Sequence[float], unit: int = 1) -> list[Share | None]:
     """Parts of a share in these proportions, in this order, and of a sample each at least.
 
-    Where there are fewer samples than parts, some are None.
+    Where there are fewer samples than parts, some are None. Where there are enough of them, all but the
+    last part are of whole units.
     """
     start, stop = whole
-    least = int(stop - start >= len(weights))
-    rest, total = stop - start - least * len(weights), sum(weights)
+    if stop - start < unit * len(weights):
+        unit = 1
+    units = (stop - start) // unit
+    least = int(units >= len(weights))
+    rest, total = units - least * len(weights), sum(weights)
     shares: list[Share | None] = []
     at, sofar = start, 0.0
     for k, weight in enumerate(weights, 1):
         sofar += weight
-        # Up to a sample's billionth is rounding. The last part is what remains, whatever was rounded.
-        end = start + least * k + min(rest, ceil(rest * sofar / total - 1e-9))
+        # Up to a unit's billionth is rounding. The last part is what remains, whatever was rounded.
+        end = start + unit * (least * k + min(rest, ceil(rest * sofar / total - 1e-9)))
         if k == len(weights):
             end = stop
         shares.append((at, end) if end > at else None)

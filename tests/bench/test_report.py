@@ -330,12 +330,13 @@ def test_update_readme(tmp_path: Path, results: Path) -> None:
     readme.write_text("before\n")
     with pytest.raises(ValueError, match=r"README\.md: expected the lines '<!-- "):
         html.update_readme(readme, [results])
-    readme.write_text(f"before\n{html.START}\nold\n{html.END}\nafter\n")
+    start, end = html.marks("speed")
+    readme.write_text(f"before\n{start}\nold\n{end}\nafter\n")
     assert html.readme_differs(readme, [results])
     html.update_readme(readme, [results])
     assert not html.readme_differs(readme, [results])
     table = html.readme_table([results])
-    assert readme.read_text() == f"before\n{html.START}\n\n{table}\n\n{html.END}\nafter\n"
+    assert readme.read_text() == f"before\n{start}\n\n{table}\n\n{end}\nafter\n"
 
 
 def test_the_readme_says_what_the_results_say() -> None:
@@ -344,4 +345,9 @@ def test_the_readme_says_what_the_results_say() -> None:
     if results:
         assert not html.readme_differs(README, results), "run: python -m bench report --readme"
     else:
-        assert html.START not in README.read_text()
+        assert html.marks("speed")[0] not in README.read_text()
+
+
+def test_the_docs_say_what_was_measured_of_training_together() -> None:
+    docs = README.parent / "docs" / "training-together.md"
+    assert not html.readme_differs(docs, []), f"run: python -m bench report --readme {docs}"

@@ -410,6 +410,25 @@ def test_who_does_nothing_is_not_waited_for_longer_than_a_lease(two: Driver) -> 
     assert sent(out, Kind.ROUND, 2)[-1].fields["expected"]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_who_lost_the_connection_is_waited_for_a_few_seconds(two: Driver, begun: bool) -> None:
+    if begun:
+        two.begin(B, 1, 1, (6, 12))
+        two.stage(B, 1, 0)
+    two.contribute(A, 4, 1, (0, 6))
+    two.gone(B)
+    assert not of(two.tick(4.9, A), Log)
+    assert of(two.tick(0.2, A), Log)[0].parts == (Part(A, 4, 6.0),)
+    two.contribute(A, 5, 2, (6, 12))  # what was B's
+    assert two.core.version == 2
+    two.hello(B, resumes=True)
+    out = two.begin(B, 1, 1, (6, 12))
+    assert sent(out, Kind.ACK)[0].fields["reason"] == "others have its share by now"
+    two.say(B, Kind.READY, version=2, busy=False)
+    two.contribute(A, 6, 3, (12, 24))
+    assert B in (two.core.round.expected if two.core.round else {})
+
+
 def test_who_is_alone_may_take_its_time() -> None:
     driver = Driver()
     driver.begun(A)
@@ -432,7 +451,7 @@ def test_shares_follow_speed_but_nobody_is_left_out() -> None:
     assert tasks[A] == (84, 95) and tasks[B] == (95, 96)
 
 
-def test_who_was_slow_once_gets_as_much_again() -> None:
+def test_who_was_slow_once_gets_more_again() -> None:
     """Even if a contribution takes the same time whatever its size, so that little seems slow."""
     driver = Driver(
         Settings(grace=100, least_members=2), data=DATA | {"size": 10**6, "batch": 1000}
@@ -448,4 +467,4 @@ def test_who_was_slow_once_gets_as_much_again() -> None:
         driver.contribute(B, 10 + number, number, tasks[B])
     assert lengths[0] == [500, 500]
     assert lengths[1][1] < 150
-    assert lengths[-1][1] > 400
+    assert lengths[-1][1] > 250

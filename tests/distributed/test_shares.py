@@ -13,9 +13,12 @@ from tensorgl.distributed.weights import mean_metrics
     start=st.integers(0, 1000),
     size=st.integers(1, 2**40),
     speeds=st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=50),
+    unit=st.integers(1, 100),
 )
-def test_divided_shares_add_up(start: int, size: int, speeds: list[float]) -> None:
-    shares = divide((start, start + size), speeds)
+def test_divided_shares_add_up(start: int, size: int, speeds: list[float], unit: int) -> None:
+    shares = divide((start, start + size), speeds, unit)
+    if size < unit * len(speeds):
+        unit = 1
     assert len(shares) == len(speeds)
     at = start
     for share, speed in zip(shares, speeds, strict=True):
@@ -24,7 +27,8 @@ def test_divided_shares_add_up(start: int, size: int, speeds: list[float]) -> No
             assert share[0] == at < share[1]
             length, at = share[1] - share[0], share[1]
         assert length or size < len(speeds)
-        assert abs(length - size * speed / sum(speeds)) <= len(speeds) + 1e-9 * size
+        assert at == start + size or length % unit == 0
+        assert abs(length - size * speed / sum(speeds)) <= unit * (len(speeds) + 1) + 1e-9 * size
     assert at == start + size
 
 
