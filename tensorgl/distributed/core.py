@@ -132,6 +132,10 @@ class Core(Rounds):
         if session in self._sessions:
             self._sessions[session].seen = now
 
+    def uploading(self, now: float) -> None:
+        """Some of the first parameters came."""
+        self._upload = self.definitions.uploader, now
+
     def staged(self, session: Session, seq: int, bucket: int, now: float) -> list[Effect]:
         """A bucket of a contribution, or the array of a call, is there, and sound."""
         member = self._sessions.get(session)
@@ -178,6 +182,11 @@ class Core(Rounds):
                 if member.session is not None:
                     self._close(member, f"silent for {self.settings.lease:g} s")
                 self._remove(member)
+        uploader = self.definitions.uploader
+        if uploader != self._upload[0]:
+            self._upload = uploader, now
+        elif uploader and now - self._upload[1] > self.settings.lease:
+            self._close(self.members[uploader[0]], "the first parameters do not come; try again")
         return self._done(now)
 
     def _done(self, now: float) -> list[Effect]:

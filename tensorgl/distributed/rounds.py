@@ -33,7 +33,7 @@ class Rounds(State):
         """Begin a round, if it can be; whether it has."""
         if not self.definitions.enough:
             return False
-        if not all(self.members[name].ready for name in self._awaited):
+        if now < self._awaiting and not all(self.members[name].ready for name in self._awaited):
             return False  # one that has come back may be lost again
         idle = sorted((m for m in self.members.values() if m.idle), key=lambda m: m.rank)
         if len(idle) < (1 if self._started else self.settings.least_members) and not any(

@@ -219,7 +219,10 @@ class Sockets:
         if not self._hub.core.receives(number, seq):
             return  # of something that is over
         bucket = self._hub.run.staging.put(member, frame)
-        if bucket is None or self._hub.core.definitions.uploader == (member, seq):
+        if self._hub.core.definitions.uploader == (member, seq):
+            self._hub.core.uploading(time.monotonic())
+            return
+        if bucket is None:
             return
         reason: str | None = ""
         if not self._hub.core.calls.wants(member, seq):

@@ -81,7 +81,12 @@ class State:
         self.round: Round | None = None
         # Members of the last round are waited for, so that the next one has those of before the restart.
         self._awaited = set(self.members)
+        self._awaiting = now + 2 * settings.lease  # until then
         self._started = bool(kept.version)
+        self._upload: tuple[tuple[str, int] | None, float] = (
+            None,
+            now,
+        )  # whose it is, and when it went on
         self._sessions: dict[Session, Member] = {}
         self._attempts: dict[int, int] = {}  # of the number of the round that is or will be open
         self._logging: Log | None = None

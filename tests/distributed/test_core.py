@@ -74,6 +74,21 @@ def test_somebody_else_uploads_if_the_first_is_lost() -> None:
     assert of(driver.commit(B, 5), Log)
 
 
+def test_somebody_else_uploads_if_the_first_only_says_that_it_is_there() -> None:
+    driver = Driver(Settings(lease=30))
+    driver.hello(A)
+    driver.hello(B)
+    driver.say(A, Kind.DEFINE, 1, part="model", value=MODEL)
+    driver.say(B, Kind.DEFINE, 5, part="model", value=MODEL)
+    driver.tick(1, A, B)
+    driver.tick(20, A, B)
+    driver.core.uploading(driver.now)
+    assert not of(driver.tick(29, A, B), Close)
+    out = driver.tick(2, A, B)
+    assert of(out, Close) == [Close(1, "the first parameters do not come; try again")]
+    assert [(e.session, e.seq) for e in sent(out, Kind.UPLOAD)] == [(2, 5)]
+
+
 def test_defining_again_asks_for_the_upload_again() -> None:
     driver = Driver()
     driver.hello(A)

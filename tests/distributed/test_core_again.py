@@ -229,6 +229,18 @@ def test_a_restart_waits_no_longer_than_a_lease(two: Driver) -> None:
     assert sent(other.tick(31, A), Kind.ROUND)
 
 
+def test_a_restart_does_not_wait_for_ever_for_who_only_says_that_it_is_there(two: Driver) -> None:
+    two.contribute(A, 4, 1, (0, 6))
+    two.contribute(B, 1, 1, (6, 12))
+    other = restart(two)
+    other.hello(A, resumes=True)
+    other.hello(B, resumes=True)
+    other.say(A, Kind.READY, version=1, busy=False)
+    assert not sent(other.tick(29, A, B), Kind.ROUND)
+    assert not sent(other.tick(29, A, B), Kind.ROUND)
+    assert sent(other.tick(3, A, B), Kind.ROUND)
+
+
 def test_late_work_counts_after_a_restart() -> None:
     driver = Driver(Settings(grace=1, quorum=0.5, least_members=2))
     driver.begun(A, B)
