@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,6 @@ from tensorgl.nn.normalization import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
-    batches_apart,
 )
 from tensorgl.tensor import Tensor
 
@@ -26,10 +25,10 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class BatchNorms:
-    """Those of a module that track running statistics; statistics.py says how these lie in a bucket.
+    """Those of modules that track running statistics; statistics.py says how these lie in a bucket.
 
     Args:
-        module: None has no norms.
+        modules: each with what its norms' names begin with. A norm that several have is one.
 
     Attributes:
         definition: name, features and momentum of each; empty if there are none.
@@ -38,24 +37,24 @@ class BatchNorms:
         TypeError: running statistics are not of float32.
     """
 
-    def __init__(self, module: Module | None) -> None:
-        named = dict(module.named_modules()) if module else {}
-        norms = {
-            name: m
-            for name, m in named.items()
-            if isinstance(m, BatchNorm1d | BatchNorm2d | BatchNorm3d)
-            and m.num_batches_tracked is not None
-        }
-        self.definition = [[name, m.num_features, m.momentum] for name, m in norms.items()]
-        self._norms = list(norms.values())
+    def __init__(self, modules: Iterable[tuple[str, Module]]) -> None:
+        norms: dict[Module, str] = {}
+        for prefix, module in modules:
+            for name, m in module.named_modules():
+                if (
+                    isinstance(m, BatchNorm1d | BatchNorm2d | BatchNorm3d)
+                    and m.num_batches_tracked is not None
+                ):
+                    norms.setdefault(m, prefix + name)
+        self.definition = [[name, m.num_features, m.momentum] for m, name in norms.items()]
+        self._norms = list(norms)
         self._buffers: list[Tensor] = []
-        for name, m in norms.items():
+        for m, name in norms.items():
             if m.running_mean.dtype is not float32:
                 raise TypeError(
                     f"{name}: expected running statistics of float32, given {m.running_mean.dtype}"
                 )
             self._buffers += [m.running_mean, m.running_var, m.num_batches_tracked]
-        self._batches: list[Batch] = []
 
     def values(self) -> Array:
         """The running statistics as they are now."""
@@ -65,19 +64,15 @@ class BatchNorms:
         """Take over running statistics."""
         scatter(values, self._buffers)
 
-    def collecting(self) -> AbstractContextManager[None]:
-        """Where forward passes do not move the running statistics; `of_batches` tells of them."""
-        return batches_apart(self._batches)
-
-    def of_batches(self, samples: int) -> Array:
-        """What is contributed of the batches that were collected, as one; they are of so many samples."""
+    def of_batches(self, batches: Sequence[Batch], samples: int) -> Array:
+        """What is contributed of some batches, as one; they are of so many samples."""
         row = np.zeros(columns(self.definition), np.float32)
-        if not self._batches:
+        if not batches:
             return row
-        flat = gather([t for batch in self._batches for t in (batch.mean, batch.var)])
+        flat = gather([t for batch in batches for t in (batch.mean, batch.var)])
         found: dict[int, list[tuple[int, Array, Array]]] = {}
         at = 0
-        for batch in self._batches:
+        for batch in batches:
             mean, var = flat[at : at + 2 * batch.mean.numel()].reshape(2, -1).astype(np.float64)
             at += 2 * len(mean)
             if batch.size:
@@ -89,10 +84,6 @@ class BatchNorms:
                 mean[:], var[:] = total_variance(sizes, means, variances)
                 count[:] = sizes.sum() / samples
         return row
-
-    def forget(self) -> None:
-        """The batches that were collected are done with."""
-        self._batches.clear()
 
     def of_steps(self, start: Array) -> Array:
         """What is contributed after local steps, in which each norm moved its own from `start`."""

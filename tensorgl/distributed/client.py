@@ -19,7 +19,7 @@ from tensorgl.distributed.codecs import DTYPES, Feedback, chunk_sizes, decode_bu
 from tensorgl.distributed.definitions import digest
 from tensorgl.distributed.effects import Share
 from tensorgl.distributed.faults import fail_point
-from tensorgl.distributed.messages import pack
+from tensorgl.distributed.messages import MOST_CALLS, pack
 from tensorgl.distributed.session import Fields, HubError, Session
 from tensorgl.distributed.statistics import Statistics, bucket_codecs
 from tensorgl.distributed.transport import Connect
@@ -186,7 +186,9 @@ class Client:
         self._wait(lambda: not self._pulling, "the parameters")
 
     def take(self) -> Round:
-        """Wait until the hub asks for a contribution, and begin to work on it."""
+        """Wait until the hub asks for a contribution, and begin to work on it; one may be begun already."""
+        if self.begun:
+            return self.begun
         if self.task is None:
             if not self._started:
                 self._started = True
@@ -196,6 +198,12 @@ class Client:
             self.refresh()
         assert self.task
         return self.task
+
+    @property
+    def begun(self) -> Round | None:
+        """The round that a contribution was begun for, until `commit` has its answer."""
+        work = self._work
+        return Round(work.round, work.share) if work else None
 
     def decline(self) -> None:
         """Do not contribute to the round of the task."""
@@ -278,7 +286,7 @@ class Client:
         return work.outcome
 
     def call(self, op: str, values: Array, source: int | None = None, tag: str = "") -> Call:
-        """Begin a collective operation; `finish` waits for it.
+        """Begin a collective operation; `finish` waits for it. If many are begun, some have to end first.
 
         Args:
             op: sum, mean, max, min, broadcast or barrier.
@@ -286,6 +294,8 @@ class Client:
             source: the rank that a broadcast is from.
             tag: calls of one op and tag belong together, in their order.
         """
+        if len(self._calls) >= MOST_CALLS:
+            self._wait(lambda: len(self._calls) < MOST_CALLS, "room for another call")
         dtype, seq = _dtypes[values.dtype.newbyteorder("<")], self._next()
         call = Call([], dtype)
         call.frames.append(

@@ -2,8 +2,8 @@
 
 Calls of members with equal operation and tag belong together. A call waits for everybody who is a
 member when the first one makes it, and for nobody who leaves meanwhile; who becomes a member later
-has a part in the next one. Nothing here outlives the hub: members notice its restart (WELCOME.boot),
-and their calls fail.
+has a part in the next one. Once all who have made it have left, it is forgotten. Nothing here outlives
+the hub: members notice its restart (WELCOME.boot), and their calls fail.
 
 Methods are told what happened and return what is to be done, as those of core.py, which holds this.
 It knows neither sockets nor arrays. Standard library only.
@@ -16,13 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensorgl.distributed.effects import Answer, Combine, Discard, Effect, Part, Send, Session
-from tensorgl.distributed.messages import LARGEST_INTEGER
+from tensorgl.distributed.messages import LARGEST_INTEGER, MOST_CALLS
 from tensorgl.distributed.wire import Dtype, Kind, ProtocolError
 
 __all__ = ["Calls"]
-
-_MOST_OPEN = 256
-"""Calls of a member that are not answered."""
 
 
 @dataclass(slots=True)
@@ -34,12 +31,14 @@ class _Taker:
     seq: int
     weight: float
     whole: bool  # its array is there, or none is due
+    told: bool = False  # that the call has failed
 
 
 @dataclass(slots=True)
 class _Call:
     number: int
     op: str
+    tag: str
     dtype: Dtype
     size: int
     source: str | None  # of a broadcast
@@ -49,6 +48,11 @@ class _Call:
     combining: bool = False
     world: int = 0  # how many took part
     payloads: tuple[bytes, ...] | None = None  # the result, once it is there
+
+    def arrays(self) -> list[tuple[str, int]]:
+        """Whose arrays, and under which numbers, may be there."""
+        takers = self.takers.items()
+        return [(n, t.seq) for n, t in takers if self.size and self.source in (None, n)]
 
 
 class Calls:
@@ -61,6 +65,7 @@ class Calls:
     def __init__(self, kept_bytes: int = 32 << 20) -> None:
         self.kept_bytes = kept_bytes
         self._open: dict[tuple[str, str], list[_Call]] = {}  # the oldest first
+        self._taken: dict[str, dict[int, _Call]] = {}  # by member and seq, those that are open
         self._over: list[_Call] = []
         self._last: dict[str, int] = {}  # the highest seq of each member
         self._number = 0
@@ -87,21 +92,23 @@ class Calls:
             raise ProtocolError("CALL: a barrier has no elements")
         if not 1 <= seq <= LARGEST_INTEGER:
             raise ProtocolError("CALL: its number is out of bounds")
-        if sum(name in call.takers for call in self._calls()) >= _MOST_OPEN:
-            raise ProtocolError(f"CALL: {_MOST_OPEN} are open already")
+        if len(self._taken.get(name, ())) >= MOST_CALLS:
+            raise ProtocolError(f"CALL: {MOST_CALLS} are open already")
         self._last[name] = seq
-        calls = self._open.setdefault((op, fields["tag"]), [])
+        tag = fields["tag"]
+        calls = self._open.setdefault((op, tag), [])
         call = next((c for c in calls if name in c.expected), None)
         if call is None:
             self._number += 1
             source = next((n for n, rank in members.items() if rank == fields["source"]), None)
-            call = _Call(self._number, op, dtype, size, source, set(members))
+            call = _Call(self._number, op, tag, dtype, size, source, set(members))
             calls.append(call)
             if op == "broadcast" and source is None:
                 call.error = f"broadcast: there is no member of rank {fields['source']}"
         call.expected.discard(name)
         needed = size > 0 and (op != "broadcast" or name == call.source)
         call.takers[name] = _Taker(session, members[name], seq, fields["weight"], not needed)
+        self._taken.setdefault(name, {})[seq] = call
         if not call.error:
             if (dtype, size) != (call.dtype, call.size):
                 call.error = (
@@ -115,14 +122,23 @@ class Calls:
     def wants(self, name: str, seq: int) -> tuple[int, Dtype] | None:
         """How many elements of which type are to come in under this number, if any."""
         call, taker = self._find(name, seq)
-        return (call.size, call.dtype) if call and taker and not taker.whole else None
+        due = call and taker and not (call.error or taker.whole)
+        return (call.size, call.dtype) if call and due else None
 
     def staged(self, name: str, seq: int) -> list[Effect]:
         """The array of a call is there."""
         call, taker = self._find(name, seq)
-        if not call or not taker:
+        if not call or not taker or call.error:
             return []
         taker.whole = True
+        return self._go_on(call)
+
+    def unfit(self, name: str, seq: int, error: str) -> list[Effect]:
+        """There can be no memory for the array of a member's call, which fails."""
+        call, _ = self._find(name, seq)
+        if call is None:
+            return []
+        call.error = f"{call.op}: {error}"
         return self._go_on(call)
 
     def combined(self, number: int, payloads: tuple[bytes, ...]) -> list[Effect]:
@@ -141,10 +157,15 @@ class Calls:
                 taker.session = None
                 if not taker.whole:
                     del call.takers[name]
+                    self._forget(name, taker.seq)
                     out.append(Discard(name, taker.seq))
             elif name not in call.expected:
                 continue
             call.expected.discard(name)
+            if not call.combining and all(t.session is None for t in call.takers.values()):
+                out += [Discard(*key) for key in call.arrays()]
+                self._remove(call)
+                continue
             if name == call.source and not (taker and taker.whole):
                 call.error = call.error or "broadcast: its source left"
             out += self._go_on(call)
@@ -155,20 +176,20 @@ class Calls:
 
     def calling(self, name: str, seq: int) -> bool:
         """Whether a member's call of this number is not answered yet."""
-        return self._find(name, seq)[0] is not None
+        call, _ = self._find(name, seq)
+        return call is not None and not call.error
 
     def _find(self, name: str, seq: int) -> tuple[_Call | None, _Taker | None]:
-        for call in self._calls():
-            taker = call.takers.get(name)
-            if taker and taker.seq == seq:
-                return call, taker
-        return None, None
+        call = self._taken.get(name, {}).get(seq)
+        return call, call.takers[name] if call else None
 
     def _again(self, session: Session, name: str, seq: int) -> list[Effect]:
         """Somebody lost the connection, and calls again."""
         call, taker = self._find(name, seq)
         if call and taker:
             taker.session = session
+            if call.error:
+                return [_answer(call, taker)]
             return [] if taker.whole else [Discard(name, seq)]
         for call in self._over:
             taker = call.takers.get(name)
@@ -203,10 +224,12 @@ class Calls:
         """Tell those who have taken part; who is still expected will be told when it comes."""
         out: list[Effect] = []
         for name, taker in call.takers.items():
+            if taker.told:
+                continue
+            taker.told = True
             out.append(Discard(name, taker.seq))
             if taker.session is not None:
                 out.append(_answer(call, taker))
-        call.takers.clear()
         if not call.expected:
             self._remove(call)
         return out
@@ -214,9 +237,8 @@ class Calls:
     def _finish(self, call: _Call) -> list[Effect]:
         self._remove(call)
         out: list[Effect] = []
-        for name, taker in call.takers.items():
-            if call.size and call.source in (None, name):
-                out.append(Discard(name, taker.seq))
+        out += [Discard(*key) for key in call.arrays()]
+        for taker in call.takers.values():
             if taker.session is not None:
                 out.append(_answer(call, taker))
         self._over.append(call)
@@ -226,11 +248,17 @@ class Calls:
         return out
 
     def _remove(self, call: _Call) -> None:
-        for key, calls in list(self._open.items()):
-            if call in calls:
-                calls.remove(call)
-            if not calls:
-                del self._open[key]
+        calls = self._open[call.op, call.tag]
+        calls.remove(call)
+        if not calls:
+            del self._open[call.op, call.tag]
+        for name, taker in call.takers.items():
+            self._forget(name, taker.seq)
+
+    def _forget(self, name: str, seq: int) -> None:
+        del self._taken[name][seq]
+        if not self._taken[name]:
+            del self._taken[name]
 
 
 def _bytes(call: _Call) -> int:

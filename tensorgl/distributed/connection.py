@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from tensorgl.distributed.faults import fail_point
@@ -82,6 +84,7 @@ class Connection:
         self.queued = 0  # bytes
         self.closed = False
         self._pipe, self._metrics = pipe, metrics
+        self._download: asyncio.Transport | None = None
         self._queue: deque[bytes | None] = deque()  # None: close
         self._filled = asyncio.Event()
         self._sent = time.monotonic()
@@ -151,6 +154,22 @@ class Connection:
             self.drop("slow")
         except ConnectionError:
             self.drop("lost")
+
+    @contextmanager
+    def downloading(self, transport: asyncio.Transport) -> Generator[None]:
+        """While parameters are fetched on a connection of HTTP; what was fetched before breaks off."""
+        self.break_off()
+        self._download = transport
+        try:
+            yield
+        finally:
+            if self._download is transport:
+                self._download = None
+
+    def break_off(self) -> None:
+        """End the download, if there is one."""
+        if self._download:
+            self._download.abort()
 
     def beat(self, every: float) -> None:
         """Send a heartbeat, if nothing was sent for so long and nothing waits."""

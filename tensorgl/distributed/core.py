@@ -67,7 +67,7 @@ class Core(Rounds):
                 return [Close(session, "the run is full; try again later")]
             taken = {m.rank for m in self.members.values()}
             rank = next(r for r in range(len(taken) + 1) if r not in taken)
-            member = Member(name, rank, now, self.counted.pop(name, 0))
+            member = Member(name, rank, now, self.counted.pop(name, 0), self.version)
             self.members[name] = member
         elif member.session is not None:
             self._close(member, "connected again from elsewhere")
@@ -140,19 +140,36 @@ class Core(Rounds):
         """A bucket of a contribution, or the array of a call, is there, and sound."""
         member = self._sessions.get(session)
         if member and member.work and member.work.seq == seq:
-            member.seen = member.moved = now
+            member.seen = now
             member.work.staged.add(bucket)
+            member.move(1 + len(member.work.staged), now)
             self._stream(bucket)
         elif member:
             self._out += self.calls.staged(member.name, seq)
         return self._flush()
 
-    def rejected(self, session: Session, seq: int, reason: str, now: float) -> list[Effect]:
-        """A contribution that is not complete is not sound."""
+    def rejected(
+        self, session: Session, seq: int, reason: str, strike: bool, now: float
+    ) -> list[Effect]:
+        """A contribution that is not complete is not sound; `strike`: nor may that happen often."""
         member = self._sessions.get(session)
         if member and member.work and member.work.seq == seq and not member.complete:
-            self._reject(member, reason)
+            self._reject(member, reason, strike)
         return self._done(now)
+
+    def busy(self, session: Session, seq: int, reason: str, now: float) -> list[Effect]:
+        """There is no memory for a contribution. The round is held without it."""
+        member = self._sessions.get(session)
+        if member and member.work and member.work.seq == seq and not member.complete:
+            self._dismiss(member)
+            self._send(member, Kind.ACK, seq, outcome="stale", reason=reason[:200])
+        return self._done(now)
+
+    def unfit(self, session: Session, seq: int, reason: str) -> list[Effect]:
+        """There can be no memory for the array of a call, which fails."""
+        if member := self._sessions.get(session):
+            self._out += self.calls.unfit(member.name, seq, reason)
+        return self._flush()
 
     def gone(self, session: Session, now: float) -> list[Effect]:
         """A connection is lost. Its member may come back while its lease lasts."""
@@ -298,8 +315,8 @@ class Core(Rounds):
             raise ProtocolError("BEGIN: the contribution before is not complete")
         if not 1 <= round <= self.version + 1:
             raise ProtocolError(f"BEGIN: round {round} has not begun")
-        if member.away is not None:  # so that it is waited for longer
-            member.measure(fields["samples"], member.away, now)
+        if member.away:  # so that it is waited for longer
+            member.measure(member.away, now)
             member.away = None
         if member.complete:
             return  # it only was not told yet
@@ -310,12 +327,12 @@ class Core(Rounds):
             self._send(member, Kind.ACK, seq, round, outcome="stale", reason=reason)
             return
         member.work = Contribution(seq, round, fields["samples"], tuple(fields["lr"]))
-        member.moved = now
+        member.move(1, now)
         if self._late(member):
             return
         most = share[1] - share[0] if share else self.settings.most_samples
         if fields["samples"] > most:
-            self._reject(member, f"of {fields['samples']} samples, where {most} is the most")
+            self._reject(member, f"of {fields['samples']} samples, where {most} is the most", True)
 
     def _asked(self, member: Member, round: int, share: Share | None) -> bool:
         """Whether a contribution is one that a member may make. Without data, any is."""
@@ -348,15 +365,15 @@ class Core(Rounds):
             raise ProtocolError("COMMIT: parts are missing")
         if not self._late(member):
             work.metrics = metrics
-            if member.task and member.task.since is not None:
-                member.measure(work.samples, member.task.since, now)
+            if member.task:
+                member.measure(member.task, now)
                 member.task.since = None
 
-    def _reject(self, member: Member, reason: str) -> None:
+    def _reject(self, member: Member, reason: str, strike: bool) -> None:
         assert member.work
         seq = member.work.seq
         self._dismiss(member)
-        member.strikes += 1
+        member.strikes += strike
         self._send(member, Kind.ACK, seq, outcome="rejected", reason=reason[:200])
         if member.strikes >= self.settings.strikes:
             self.banned.add(member.name)

@@ -69,6 +69,18 @@ class Definitions:
         complete = {"model", "optimizer"} <= self.digests.keys()
         return complete and not any(p.complete for p in self.proposals.values())
 
+    def known(self, part: str, mine: str) -> bool:
+        """Whether a definition with this digest is in force or proposed.
+
+        Raises:
+            ProtocolError: another one is.
+        """
+        proposal = self.proposals.get(part)
+        known = self.digests.get(part) or (proposal and proposal.digest)
+        if known and known != mine:
+            raise ProtocolError(f"this run has another {part} than the one that is given")
+        return bool(known)
+
     def propose(self, member: str, seq: int, part: str, value: dict[str, Any]) -> bool:
         """Take a definition; whether it is in force already.
 
@@ -76,19 +88,18 @@ class Definitions:
             ProtocolError: it is another one than this run's, or it makes no sense.
         """
         mine = digest(value)
-        proposal = self.proposals.get(part)
-        known = self.digests.get(part) or (proposal and proposal.digest)
-        if known and known != mine:
-            raise ProtocolError(f"this run has another {part} than the one that is given")
+        known = self.known(part, mine)
         if part in self.digests:
             return True
-        if proposal:
-            proposal.members[member] = seq
+        if known:
+            self.proposals[part].members[member] = seq
             return False
         if part == "model":
             sizes = [prod(shape) for _, shape in value["parameters"]]
             last = sum(2 * features + 1 for _, features, _ in value.get("statistics", ()))
-            if not sizes or sum(sizes) + last != sum(value["buckets"]):
+            if not sum(sizes):
+                raise ProtocolError("model: it has no parameters")
+            if sum(sizes) + last != sum(value["buckets"]):
                 raise ProtocolError(
                     "model: the buckets have not as many elements as the parameters"
                 )

@@ -65,9 +65,13 @@ class DiLoCo(Wrapper):
 
         Raises:
             HubError: the hub refuses it for good.
+            RuntimeError: something was changed since this was made that a run keeps.
         """
+        self._check()
         loss = self.optimizer.step(closure)
         self._steps += 1
+        self._stepped += self._counted()
+        self._forget()
         left = self._client.remaining
         if (self._steps == self.H) if left is None else not left:
             self._contribute()
@@ -75,7 +79,7 @@ class DiLoCo(Wrapper):
 
     def _contribute(self) -> None:
         client, replica = self._client, self._replica
-        samples = self._samples() or self._steps
+        samples = self._given() or self._share() or self._stepped or self._steps
         now = replica.values()
         client.begin(replica.version, samples, [])
         for values in replica.cut(self._start[: len(now)] - now):
@@ -95,4 +99,4 @@ class DiLoCo(Wrapper):
     def _begin(self) -> None:
         """Make local steps from here on."""
         self._start = self._replica.view.values.copy()
-        self._steps = 0
+        self._steps = self._stepped = 0  # and the samples of these

@@ -43,7 +43,7 @@ class Settings:
         least_members: so many begin the run.
         most_members: at the same time.
         most_samples: of a contribution that is of no share.
-        strikes: rejected contributions after which a member is locked out.
+        strikes: unsound contributions after which a member is locked out; one that counts makes up for one.
         balanced: shares follow each member's speed; else they are equal.
         streaming: buckets are reduced as they come in; else when the round ends, as rules need that
             compare whole contributions.
@@ -173,6 +173,7 @@ class Snapshot:
         leftover: shares that came back, and are to be given out again.
         tasks: by name, the round for which a member was given a share that is not counted, and the share.
         speeds: by name, samples a second, so that shares are divided as they were.
+        joined: by name, the version at which who is a member became one, if not 0.
         banned: names of members that were locked out.
     """
 
@@ -184,4 +185,5 @@ class Snapshot:
     leftover: tuple[Share, ...] = ()
     tasks: dict[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
     speeds: dict[str, float] = field(default_factory=dict[str, float])
+    joined: dict[str, int] = field(default_factory=dict[str, int])
     banned: tuple[str, ...] = ()

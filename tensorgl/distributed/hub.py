@@ -25,6 +25,7 @@ from tensorgl.distributed import pages, tokens
 from tensorgl.distributed.config import read
 from tensorgl.distributed.connection import Connection
 from tensorgl.distributed.core import Core
+from tensorgl.distributed.door import Door
 from tensorgl.distributed.effects import Answer, Close, Combine, Discard, Effect, Log, Reduce, Send
 from tensorgl.distributed.messages import pack
 from tensorgl.distributed.metrics import Metrics
@@ -41,6 +42,8 @@ __all__ = ["Hub"]
 T = TypeVar("T")
 
 _TICK = 0.1  # seconds between looks at the clock
+_AGAIN = 10.0  # seconds until a checkpoint is tried again
+_IDLE = 75.0  # seconds that a connection may be kept open between requests; proxies give up sooner
 _LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?", re.ASCII)
 _logger = logging.getLogger("tensorgl.distributed")
 
@@ -69,6 +72,8 @@ class Hub:
         self.secret = tokens.read_secret(directory)
         self.origins, self.script = frozenset(origins), script
         self.metrics = Metrics()
+        self.door = Door(self.metrics)
+        self.said: dict[str, float] = {}  # metrics of the last round
         self.url = ""
         self.run = Run(directory, self.config)
         definitions = self.run.definitions
@@ -92,7 +97,9 @@ class Hub:
         self._runner: web.AppRunner | None = None
         self._ended: asyncio.Future[None] | None = None
         self.ending = False
+        self._full = -1  # the version when memory did not suffice last
         self._working = False  # whether effects are worked off
+        self._again = 0.0  # no checkpoint is tried before
 
     # Start and end
 
@@ -120,12 +127,13 @@ class Hub:
         Polls(self, members).add_to(application)
         self._ended = asyncio.get_running_loop().create_future()
         self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=1.0, auto_decompress=False
-        )
+            application, access_log=None, shutdown_timeout=1.0, auto_decompress=False,
+            keepalive_timeout=_IDLE,
+        )  # fmt: skip
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         try:
-            await site.start()
+            for listener in await self.door.listen(host, port):
+                await web.SockSite(self._runner, listener, ssl_context=tls).start()
         except OSError:
             await self._runner.cleanup()
             raise
@@ -264,8 +272,7 @@ class Hub:
         elif effect.kind is Kind.ACK:
             self.metrics.add("contributions_total", label=fields["outcome"])
         elif effect.kind is Kind.CLOSED:
-            for name, value in fields["metrics"].items():
-                self.metrics.set("member_metric", value, name)
+            self.said = fields["metrics"]
         data = pack(effect.kind, seq=effect.seq, round=effect.round, **fields)
         connection.send(data, self._most())
 
@@ -291,14 +298,19 @@ class Hub:
         self.metrics.add("log_seconds_total", time.monotonic() - start)
         self.metrics.add("samples_total", sum(p.weight for p in effect.parts))
         self.do(self.core.durable(hash, time.monotonic()))
-        if self.run.long:
-            await self.compute(self.run.checkpoint)
-            self.metrics.add("checkpoints_total")
+        if self.run.long and time.monotonic() >= self._again:
+            try:
+                await self.compute(self.run.checkpoint)
+                self.metrics.add("checkpoints_total")
+            except SerializationError as error:  # nothing is lost: all is in the log
+                _logger.error("%s; it is tried again later", error)
+                self._again = time.monotonic() + _AGAIN
 
     async def _watch(self) -> None:
         """Tell the core that time passes, and members that the hub is there."""
         while True:
             await asyncio.sleep(_TICK)
+            self.door.sweep()
             self.do(self.core.tick(time.monotonic()))
             for connection in list(self.connections.values()):
                 connection.beat(self.config.settings.lease / 3)
@@ -319,11 +331,35 @@ class Hub:
         dtype: Dtype = Dtype.FLOAT32,
         norms: Statistics = (),
     ) -> None:
-        """Take in PART frames of this seq. Without room for them, the member has to come back later."""
+        """Take in PART frames of this seq.
+
+        Without room, a contribution is sent back; calls fail if other calls have the memory. Who sends
+        anything else has to come back later.
+        """
         try:
             self.run.staging.open(connection.member, seq, sizes, codec, dtype, norms)
         except BusyError as error:
-            self.lose(connection, str(error))
+            self._refuse(connection, seq, error)
+
+    def _refuse(self, connection: Connection, seq: int, error: BusyError) -> None:
+        core, member, now = self.core, connection.member, time.monotonic()
+        limit = self.config.memory
+        if core.calls.wants(member, seq):
+            if self.run.staging.taken(core.calls.calling) + error.room > limit:
+                reason = f"the arrays of all members do not fit the hub's memory of {limit} bytes"
+                self.do(core.unfit(connection.number, seq, reason))
+                return
+        elif error.room > limit:
+            reason = f"{error.room} bytes, where the hub's memory setting is {limit}"
+            self.lose(connection, reason)
+            return
+        elif core.receives(connection.number, seq) and core.definitions.uploader != (member, seq):
+            if self._full != core.version:  # once a round
+                self._full = core.version
+                _logger.warning("a contribution is sent back: %s; see memory in hub.json", error)
+            self.do(core.busy(connection.number, seq, str(error), now))
+            return
+        self.lose(connection, str(error))
 
 
 def _is_loopback(host: str) -> bool:

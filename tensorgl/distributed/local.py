@@ -9,9 +9,11 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from tensorgl.avals import device
@@ -22,6 +24,8 @@ __all__ = ["Ring", "fork"]
 _MOST = 256
 _LEFT = "local://: another process ended before all had connected"
 _TOKEN_S = 10 * 365 * 86_400
+_LOOK_S = 0.1  # between looks at the other processes
+_END_S = 10.0  # that they have to end before they are killed
 
 
 class Ring:
@@ -70,7 +74,8 @@ class Ring:
 def fork(url: str) -> Ring:
     """Make the other processes and a hub; returns in all of them but the hub.
 
-    At its exit, the first process waits for the others, and ends with status 1 if one has failed.
+    If one fails, the first process ends all others, and with them itself, with status 1. At its exit it
+    waits for them, unless it has failed itself.
 
     Raises:
         ValueError: the address does not say how many there are to be.
@@ -121,7 +126,7 @@ def fork(url: str) -> Ring:
         if end not in (before, after):
             os.close(end)
     if not place:
-        atexit.register(_wait, os.getpid(), children, hub, alive_in)
+        atexit.register(_Others(dict(enumerate(children, 1)), hub, alive_in).wait)
     return Ring(address, token, before, after, place, count)
 
 
@@ -159,26 +164,80 @@ def _serve(directory: str, count: int, alive: int, answer: int) -> None:
         await hub.stop()
 
     try:
-        # Nothing is far here: no codec need lose anything, and no process is to be left behind.
-        config.create(directory, up="raw", down="raw", least_members=count, quorum=1.0)
+        # Nothing is far here: no codec need lose anything, no process is to be left behind, and it is the
+        # script's own arrays that take the memory: 4 GiB of each process.
+        memory = count << 32
+        config.create(
+            directory, up="raw", down="raw", least_members=count, quorum=1.0, memory=memory
+        )
         asyncio.run(serve())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _wait(parent: int, children: list[int], hub: int, alive: int) -> None:
-    """End with the other processes."""
-    if os.getpid() != parent:
-        return  # somebody else's fork
-    failed = False
-    for rank, child in enumerate(children, 1):
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code:
-            failed = True
-            print(f"tensorgl.distributed: rank {rank} ended with status {code}", file=sys.stderr)
-    os.close(alive)
-    os.waitpid(hub, 0)
-    if failed:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)  # what is left of this process has no other way to say so
+class _Others:
+    """The processes that the first one has made; a thread looks after them.
+
+    Args:
+        children: by rank, their process numbers.
+        hub: the hub's.
+        alive: what the hub waits for to be closed.
+    """
+
+    def __init__(self, children: dict[int, int], hub: int, alive: int) -> None:
+        self._children, self._hub, self._alive = children, hub, alive
+        self._parent = os.getpid()
+        self._failed = self._interrupted = False
+        self._thread = threading.Thread(target=self._watch, name="tensorgl-local", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """As this process ends: end with the others; or have them end, too, if it ends by an exception."""
+        if os.getpid() != self._parent:
+            return  # somebody else's fork
+        if isinstance(getattr(sys, "last_value", None), Exception):
+            self._failed = True
+        self._thread.join()
+        os.close(self._alive)
+        os.waitpid(self._hub, 0)
+        if self._interrupted:
+            self._exit()
+
+    def _watch(self) -> None:
+        """Wait for all. Ctrl-C is for every process, so that who ends by it is no reason to end others."""
+        while self._children:
+            for rank, child in list(self._children.items()):
+                pid, status = os.waitpid(child, os.WNOHANG)
+                if not pid:
+                    continue
+                del self._children[rank]
+                code = os.waitstatus_to_exitcode(status)
+                if code == -signal.SIGINT:
+                    self._interrupted = True
+                elif code:
+                    text = f"rank {rank} ended with status {code}"
+                    print(f"tensorgl.distributed: {text}; ending the others", file=sys.stderr)
+                    self._end()
+            if self._failed:
+                self._end()
+            time.sleep(_LOOK_S)
+
+    def _end(self) -> NoReturn:
+        """End all others, and this process; the hub ends by itself then."""
+        for child in self._children.values():
+            os.kill(child, signal.SIGTERM)
+        deadline = time.monotonic() + _END_S
+        for child in self._children.values():
+            while not os.waitpid(child, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    os.kill(child, signal.SIGKILL)
+                time.sleep(_LOOK_S / 10)
+        self._exit()
+
+    def _exit(self) -> NoReturn:
+        """End with status 1, which what is left of this process has no other way to say."""
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(1)

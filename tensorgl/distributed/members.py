@@ -16,6 +16,12 @@ class Task:
     round: int
     share: Share | None
     since: float | None  # None: it was an earlier hub that asked
+    progress: int = 0  # how far it came: 1 with BEGIN, and the most buckets that were there at once
+
+    @property
+    def size(self) -> int:
+        """Samples that were asked for; 1 where no data is defined."""
+        return self.share[1] - self.share[0] if self.share else 1
 
 
 @dataclass(slots=True)
@@ -36,13 +42,14 @@ class Member:
 
     Attributes:
         seen: when something came from it.
-        moved: when its task went on: it was asked, it began, a bucket came.
+        joined: the version that there was when it became a member.
+        moved: when its task went on further than ever: it was asked, it began, a bucket came.
         committed: the highest seq of its contributions that is counted for good.
         ready: it has the parameters, and can be asked to contribute.
         receiving: it is sent RESULT, CLOSED and ROUND.
         pulls: it is to be told where the parameters are once those of now are durable.
         waits: it is to be told of the round that is open, or the next one.
-        away: when it was asked what it was waited for in vain; it is asked again once it shows up.
+        away: the task that it was waited for in vain; it is asked again once it shows up.
         gone: it left, but for a contribution that is complete and not counted yet.
         seconds: what a contribution takes, a moving average.
         speed: samples a second, a moving average.
@@ -52,12 +59,13 @@ class Member:
     rank: int
     seen: float
     committed: int = 0
+    joined: int = 0
     session: Session | None = None
     ready: bool = False
     receiving: bool = False
     pulls: bool = False
     waits: bool = False
-    away: float | None = None
+    away: Task | None = None
     gone: bool = False
     moved: float = 0.0
     task: Task | None = None
@@ -79,14 +87,19 @@ class Member:
     @property
     def size(self) -> float:
         """What it counts in a quorum: the samples that it was asked for."""
-        share = self.task.share if self.task else None
-        return share[1] - share[0] if share else 1.0
+        return self.task.size if self.task else 1.0
 
-    def measure(self, samples: int, since: float, now: float) -> None:
-        """Note how long a contribution took."""
-        took = max(now - since, 1e-6)
-        self.seconds = _average(self.seconds, took)
-        self.speed = _average(self.speed, samples / took)
+    def measure(self, task: Task, now: float) -> None:
+        """Note how long a contribution took, if this hub asked for it."""
+        if task.since is not None:
+            took = max(now - task.since, 1e-6)
+            self.seconds = _average(self.seconds, took)
+            self.speed = _average(self.speed, task.size / took)
+
+    def move(self, progress: int, now: float) -> None:
+        """Note how far its task is; beginning anew, again and again, is no progress."""
+        if self.task and progress > self.task.progress:
+            self.task.progress, self.moved = progress, now
 
 
 def _average(before: float | None, value: float) -> float:

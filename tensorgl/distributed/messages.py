@@ -14,12 +14,14 @@ from typing import Any
 
 from tensorgl.distributed.wire import Frame, Kind, ProtocolError, encode
 
-__all__ = ["FIELDS", "LARGEST_INTEGER", "pack", "parse"]
+__all__ = ["FIELDS", "LARGEST_INTEGER", "MOST_CALLS", "pack", "parse"]
 
 Check = Callable[[Any], bool]
 LARGEST_INTEGER = 2**53 - 1
 """As JavaScript counts."""
 MOST_MEMBERS = 100_000
+MOST_CALLS = 256
+"""Collective operations of a member that are not answered."""
 _LARGEST = sys.float_info.max
 _DEEPEST = 8
 
@@ -87,8 +89,9 @@ _MODEL = _object(
         "buckets": _list(_integer(1, 2**32), 2000),  # elements of each, all of them in order
         # name, features and momentum of each batch norm; the last bucket is theirs (statistics.py)
         "statistics": _list(_row(_NAME, _integer(1, 2**32), _or_null(_number(0, 1))), 20_000),
+        "frozen": _HASH,  # of the values of parameters that are not trained
     },
-    optional=frozenset({"statistics"}),
+    optional=frozenset({"statistics", "frozen"}),
 )
 _OPTIMIZER = _object(
     {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 except ModuleNotFoundError as error:
@@ -58,6 +60,12 @@ class Metrics:
         metric = self._metrics[name]
         assert isinstance(metric, Gauge)
         (metric.labels(label) if label else metric).set(value)
+
+    def replace(self, name: str, values: Mapping[str, float]) -> None:
+        """Say how much there is now of each label, and of no other."""
+        self._metrics[name].clear()
+        for label, value in values.items():
+            self.set(name, value, label)
 
     def get(self, name: str, label: str = "") -> float:
         """What add and set have made of it."""

@@ -273,15 +273,14 @@ class Model:
             "definition": self.definition,
             "optimizer": self.optimizer,
             "down": int(self.down),
-            "rule": self.rule,
             "names": names,
             "numbers": numbers,
         }
         return header, arrays
 
     @classmethod
-    def restore(cls, header: dict[str, Any], arrays: Sequence[Array]) -> Model:
-        """The model that `state` told of."""
+    def restore(cls, header: dict[str, Any], arrays: Sequence[Array], rule: str) -> Model:
+        """The model that `state` told of, which goes on by this rule."""
         left = iter(arrays)
         down, definition = Codec(header["down"]), header["definition"]
         codecs = bucket_codecs(definition.get("statistics", ()), len(definition["buckets"]), down)
@@ -291,7 +290,7 @@ class Model:
             view = values if codec is Codec.RAW else np.array(next(left), np.float32)
             state = {name: np.array(next(left), np.float32) for name in names}
             buckets.append(_Bucket(values, view, state | numbers))
-        model = cls(definition, [b.values for b in buckets], down, header["rule"])
+        model = cls(definition, [b.values for b in buckets], down, rule)
         model._buckets = buckets
         model.optimizer = header["optimizer"]
         return model

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from tensorgl.distributed.client import Client
 from tensorgl.distributed.replica import Replica
 from tensorgl.tensor import Tensor
 
 __all__ = ["Overlap"]
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Overlap:
@@ -36,14 +40,18 @@ class Overlap:
         self._buckets = replica.buckets
         self._number = {id(p): k for k, bucket in enumerate(self._buckets) for p in bucket}
         self._made: set[int] = set()
-        self._sent: list[list[tuple[Tensor, Any, int]]] = []  # parameter, gradient, writes
-        for bucket in self._buckets:
-            for p in bucket:
-                p.register_post_accumulate_grad_hook(self._arrived)
+        self._sent: list[Array] = []
+        self._hooks = [
+            p.register_post_accumulate_grad_hook(self._arrived)
+            for bucket in self._buckets
+            for p in bucket
+        ]
 
     def complete(self) -> None:
         """Send what was not sent, or was changed since."""
-        if any(p.grad is not g or _writes(g) != n for sent in self._sent for p, g, n in sent):
+        # Compared, as a gradient may be written to in ways that nothing counts: by .data or .numpy().
+        now = self._replica.gradients()
+        if not all(_same(sent, values) for sent, values in zip(self._sent, now, strict=False)):
             self._sent.clear()
         if not self._sent:
             self._begin()
@@ -51,6 +59,11 @@ class Overlap:
             self._client.put(values)
         self._sent.clear()
         self._made.clear()
+
+    def close(self) -> None:
+        """Send nothing from now on."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _arrived(self, p: Tensor) -> None:
         if not self._wanted():
@@ -63,12 +76,15 @@ class Overlap:
             bucket = self._buckets[len(self._sent)]
             if not all(id(q) in self._made for q in bucket):
                 return
+            values = next(self._replica.gradients(len(self._sent)))
+            if not np.isfinite(values).all():
+                return  # the hub would reject it, and the script may yet skip this step
             if not self._sent:
                 self._begin()
-            self._client.put(next(self._replica.gradients(len(self._sent))))
-            self._sent.append([(q, q.grad, _writes(q.grad)) for q in bucket])
+            self._client.put(values)
+            self._sent.append(values)
 
 
-def _writes(gradient: Any) -> int:
-    """How often a gradient was written to."""
-    return gradient._version if gradient is not None else 0
+def _same(one: Array, other: Array) -> bool:
+    """Whether they are equal bit for bit, as NaN is to itself."""
+    return np.array_equal(one.view(np.uint32), other.view(np.uint32))

@@ -74,6 +74,7 @@ def application(hub: Hub) -> web.Application:
     @web.middleware
     async def cross_origin(request: web.Request, handler: Any) -> web.StreamResponse:
         """Let the pages that may connect read what they fetch."""
+        hub.door.asked(request.transport)
         if not hub.allows(request.headers.get("Origin", ""), request.host):
             return await handler(request)
         if request.method == "OPTIONS":
@@ -95,18 +96,31 @@ def application(hub: Hub) -> web.Application:
         response.headers["X-Content-Type-Options"] = "nosniff"
 
     async def parameters(request: web.Request) -> web.StreamResponse:
-        if _bearer(request) not in hub.members:
+        connection = hub.members.get(_bearer(request))
+        if connection is None:
             raise web.HTTPForbidden(text="expected the resume key of a member that is connected")
         data = hub.run.parameters(request.match_info["hash"])
         if data is None:
             raise web.HTTPNotFound(text="these parameters are old; send PULL again")
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         response.content_length = len(data)
-        await response.prepare(request)
-        view = memoryview(data)
-        for at in range(0, len(data), _SLICE):
-            await response.write(view[at : at + _SLICE])
-        await response.write_eof()
+        transport, view, lease = request.transport, memoryview(data), hub.config.settings.lease
+        if transport is None:
+            return response
+        hub.door.asked(transport, member=True)
+        with connection.downloading(transport):
+            try:
+                await response.prepare(request)
+                for at in range(0, len(data), _SLICE):
+                    async with asyncio.timeout(lease):
+                        await response.write(view[at : at + _SLICE])
+                async with asyncio.timeout(lease):
+                    await response.write_eof()
+            except (ConnectionError, TimeoutError):
+                transport.abort()
+                return response
+            finally:
+                hub.door.asked(transport)
         hub.metrics.add("bytes_total", len(data), label="out")
         return response
 
@@ -122,6 +136,7 @@ def application(hub: Hub) -> web.Application:
 
     async def metrics(request: web.Request) -> web.Response:
         _authorize(hub, request, "observer", "admin")
+        hub.metrics.replace("member_metric", hub.said)
         hub.metrics.set("connections", len(hub.connections))
         hub.metrics.set("members", hub.core.world)
         hub.metrics.set("version", hub.core.version)
@@ -229,7 +244,7 @@ def _look(hub: Hub) -> Look:
         samples=hub.metrics.get("samples_total"),
         received=int(bytes_total.get("in", 0)),
         sent=int(bytes_total.get("out", 0)),
-        metrics=hub.metrics.by_label("member_metric"),
+        metrics=hub.said,
     )
 
 

@@ -58,14 +58,18 @@ class Polls:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        with self._sockets.stranger(request):
-            try:
-                async with self._sockets.patience():
-                    head = Head.decode(await _read(request, HEAD))
-                    new = await self._open(request) if head.session == NOBODY else None
-            except (ProtocolError, TokenError, TimeoutError) as error:
-                return _answer(NOBODY, [self._sockets.refusal(error)])
+        self._sockets.check_origin(request)
+        new: _Pipe | None = None
+        try:
+            async with self._sockets.patience():
+                head = Head.decode(await _read(request, HEAD))
+                if head.session == NOBODY:
+                    with self._sockets.stranger(request):
+                        new = await self._open(request)
+        except (ProtocolError, TokenError, TimeoutError) as error:
+            return _answer(NOBODY, [self._sockets.refusal(error)])
         pipe, lease = new or self._find(head), self._hub.config.settings.lease
+        self._hub.door.asked(request.transport, member=True)
         with pipe.turn():
             if pipe is not new:
                 try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tensorgl.distributed.batch_norms import BatchNorms
 from tensorgl.distributed.client import Client
+from tensorgl.distributed.session import HubError
 from tensorgl.distributed.statistics import columns
 from tensorgl.distributed.vectors import gather, scatter
 from tensorgl.dtypes import float32
@@ -30,7 +32,9 @@ class Replica:
 
     Args:
         client: the run, of which they become the model.
-        groups: (name, parameter) of each group of the optimizer.
+        groups: (name, parameter) of each group of the optimizer. Those that require no gradient are
+            frozen: the run does not change them, but all members have to have the same.
+        rest: what else is frozen, as it is in no group.
         norms: whose running statistics are the run's as well.
         bucket_bytes: how large a bucket may become, unless one parameter is larger.
 
@@ -41,12 +45,14 @@ class Replica:
 
     Raises:
         TypeError: one is not of float32.
+        HubError: the run has another model.
     """
 
     def __init__(
         self,
         client: Client,
         groups: Sequence[Sequence[tuple[str, Tensor]]],
+        rest: Sequence[tuple[str, Tensor]],
         norms: BatchNorms,
         bucket_bytes: int = 1 << 20,
     ) -> None:
@@ -79,7 +85,18 @@ class Replica:
             value["statistics"] = norms.definition
             sizes.append(columns(norms.definition))
             start.append(norms.values())
-        self.view = client.define_model(value, start)
+        frozen = [(name, p) for each in groups for name, p in each if not p.requires_grad]
+        if frozen := [(name, p) for name, p in (*frozen, *rest) if p.numel()]:
+            value["frozen"] = _digest(frozen)
+        try:
+            self.view = client.define_model(value, start)
+        except HubError as error:
+            if not frozen:
+                raise
+            raise HubError(
+                f"{error}. Or its frozen parameters have other values here: all members have to give them "
+                "the same before the optimizer is wrapped (manual_seed, load_state_dict)"
+            ) from error
         self.version = -1
         self.load()
 
@@ -88,6 +105,12 @@ class Replica:
         scatter(self.view.values, self._params)
         self.norms.load(self.statistics(self.view.values))
         self.version = self.view.version
+        self._writes = [p._version for p in self._params]
+
+    @property
+    def written(self) -> bool:
+        """Whether others have written to the parameters since `load`, as far as writes are counted."""
+        return self._writes != [p._version for p in self._params]
 
     def values(self) -> Array:
         """The parameters as they are now, as a vector."""
@@ -118,6 +141,15 @@ class Replica:
                 yield gather([_gradient(p) for *_, p in bucket])
         else:  # reading back costs far more than the bytes do
             yield from self.cut(gather([_gradient(p) for p in self._params]))[first:]
+
+
+def _digest(named: Iterable[tuple[str, Tensor]]) -> str:
+    """128 bits that tell names and values apart."""
+    sums = blake2b(digest_size=16)
+    for name, p in named:
+        sums.update(f"{name} {list(p.shape)}".encode())
+        sums.update(gather([p]).astype("<f4", copy=False).data)
+    return sums.hexdigest()
 
 
 def _gradient(p: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ _EQUAL = 0.1
 little seems slow and would get ever less; this draws it back."""
 _ABSENT_S = 5.0
 """So long after its last word, nobody waits for who has lost the connection and usually would be done."""
+_LEASES = 5
+"""So many leases past the deadline, nobody is waited for whose task goes on, but slowly."""
 _UNITS = 8
 """So many units of samples there are for each member where their speeds decide. Speeds are never twice the
 same, and a GPU compiles its programs for each size of a batch: so there are few sizes."""
@@ -118,7 +120,9 @@ class Rounds(State):
         self._out.append(Reduce(self.round.number, bucket, attempt, parts, self._lr(parts), to))
 
     def _lr(self, parts: tuple[Part, ...]) -> tuple[float, ...]:
-        return median_lr(w.lr for p in parts if (w := self.members[p.member].work))
+        members = [self.members[part.member] for part in parts]
+        apart = self.settings.streaming  # rules that bear liars let no single one decide
+        return median_lr((m.joined if apart else 0, m.work.lr) for m in members if m.work)
 
     # Ending
 
@@ -158,7 +162,8 @@ class Rounds(State):
         if there and sum(m.size for m in there) >= self.settings.quorum * whole:
             return True
         for member in expected:
-            if not member.complete and now - max(end, member.moved) > self.settings.lease:
+            still = now - max(end, member.moved) <= self.settings.lease
+            if not member.complete and not (still and now - end <= _LEASES * self.settings.lease):
                 self._give_up(member)
         return all(self.members[name].complete for name in round.expected)
 
@@ -169,8 +174,9 @@ class Rounds(State):
         if member.work:
             reason = "others have its share by now"
             self._send(member, Kind.ACK, member.work.seq, outcome="stale", reason=reason)
-        elif member.task:  # it shows up with BEGIN; of what it has begun nothing more will come
-            member.away = member.task.since
+        elif member.task and member.task.since is not None:
+            # It shows up with BEGIN; of what it has begun nothing more will come.
+            member.away = member.task
         self._dismiss(member)
 
     def _closed(self, log: Log) -> None:
@@ -194,6 +200,7 @@ class Rounds(State):
             outcome = "counted" if member.work.round == round.number else "carried"
             seq, member.committed = member.work.seq, member.work.seq
             member.task = member.work = None
+            member.strikes = max(0, member.strikes - 1)
             self._send(member, Kind.ACK, seq, round.number, outcome=outcome, reason="")
         for member in list(self._sessions.values()):
             if member.receiving:

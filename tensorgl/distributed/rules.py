@@ -12,9 +12,7 @@ weight.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from math import isfinite
 from statistics import median as middle
 from typing import Any, TypeAlias
 
@@ -98,23 +96,33 @@ RULES = ("mean", *ELEMENTWISE, *COMBINED)
 
 
 class Norms:
-    """The lengths of what was accepted lately, bucket by bucket, and so what is credible."""
+    """How long contributions usually are, bucket by bucket, and so what is credible.
 
-    KEPT = 64
+    It learns from rounds that are over only, of each the median of the members' norms, which less than
+    half of them do not sway. What is usual is the largest of these lately, as contributions of DiLoCo
+    follow a learning rate that falls to nearly 0 and starts again.
+    """
+
+    FIRST = 16
+    """Rounds before anything is checked."""
+    KEPT = 0.999
+    """Of what is usual, from one round to the next."""
     MOST = 1000.0
-    """Times the median. Far more than training varies by, as three rejections lock a member out; it is
-    for what would destroy a model at once. A rule keeps away what is less than that."""
+    """Times what is usual. Far more than training varies by; it is for what would destroy a model at once.
+    A rule keeps away what is less than that."""
 
     def __init__(self) -> None:
-        self._known: dict[int, deque[float]] = {}
+        self._usual: dict[int, float] = {}
+        self._rounds: dict[int, int] = {}
 
     def check(self, bucket: int, norm: float) -> str:
-        """Why a contribution of this length is not sound; or "", and it is among the known ones."""
-        if not isfinite(norm):
-            return f"bucket {bucket}: not all numbers are finite"
-        known = self._known.setdefault(bucket, deque(maxlen=self.KEPT))
-        usual = middle(known) if len(known) == self.KEPT else 0.0
-        if usual and norm > self.MOST * usual:
-            return f"bucket {bucket}: its norm {norm:.3g} is {norm / usual:.0f} times the usual one"
-        known.append(norm)
-        return ""
+        """Why a contribution of this length is not credible, or ""."""
+        usual = self._usual.get(bucket, 0.0)
+        if not usual or self._rounds[bucket] < self.FIRST or norm <= self.MOST * usual:
+            return ""
+        return f"bucket {bucket}: its norm {norm:.3g} is {norm / usual:.0f} times the usual one"
+
+    def learn(self, bucket: int, norms: Sequence[float]) -> None:
+        """A round is over that counted contributions of these lengths, one a member."""
+        self._usual[bucket] = max(middle(norms), self.KEPT * self._usual.get(bucket, 0.0))
+        self._rounds[bucket] = self._rounds.get(bucket, 0) + 1

@@ -83,8 +83,8 @@ class Run:
         optimizer = self.definitions.get("optimizer")
         return len(optimizer["options"]) if optimizer else 0
 
-    def check(self, member: str, seq: int, bucket: int) -> str | None:
-        """Why a bucket of a contribution is not sound, or ""; None if it is there no more."""
+    def check(self, member: str, seq: int, bucket: int) -> tuple[str, bool] | None:
+        """As Staging.check, of a bucket of a contribution; None if it is there no more."""
         try:
             return self.staging.check(member, seq, bucket)
         except KeyError:  # its member has begun anew
@@ -169,6 +169,7 @@ class Run:
         }
         self.store.append(header, arrays)
         self._records += 1
+        self.staging.learn([(part.member, part.seq) for part in effect.parts])
         for part in effect.parts:
             self.staging.discard(part.member, part.seq)
         fail_point("after-log")
@@ -223,7 +224,7 @@ class Run:
             self.definitions = header["definitions"]
             self.hash = header["hash"]
             if header["model"] is not None:
-                self.model = Model.restore(header["model"], arrays)
+                self.model = Model.restore(header["model"], arrays, self.rule)
         for header, arrays in records:
             if header["definition"]:
                 part, value = header["definition"]

@@ -197,6 +197,8 @@ class Session:
         self._last_reason = reason
         _logger.warning("%s; connecting again", reason or error)
         self._transport.close()
+        if reason:  # there is a hub, and it has had enough for now
+            time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))
         self.open()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from math import ceil
 
@@ -16,28 +16,37 @@ class Shares:
 
     Args:
         cursor: where the stream goes on.
-        leftover: shares that came back.
+        leftover: shares that came back, in order; none is next to another.
     """
 
     def __init__(self, cursor: int, leftover: Iterable[Share]) -> None:
         self.cursor = cursor
-        self.leftover = deque((start, stop) for start, stop in leftover)
+        self.leftover: list[Share] = []
+        for start, stop in leftover:
+            self.give_back((start, stop))
 
     def take(self, samples: int, size: int) -> Share:
         """At most so many samples, of one epoch; an epoch has `size`."""
-        if self.leftover:
-            start, end = self.leftover.popleft()
-            stop = min(end, start + samples)
-            if stop < end:
-                self.leftover.appendleft((stop, end))
-            return start, stop
-        start = self.cursor
-        self.cursor = min(start + samples, (start // size + 1) * size)
-        return start, self.cursor
+        start, end = self.leftover.pop(0) if self.leftover else (self.cursor, None)
+        stop = min(start + samples, (start // size + 1) * size)
+        if end is None:
+            self.cursor = stop
+        elif stop < end:
+            self.leftover.insert(0, (stop, end))
+        else:
+            stop = end
+        return start, stop
 
     def give_back(self, share: Share) -> None:
-        """Somebody else shall have it."""
-        self.leftover.appendleft(share)
+        """Somebody else shall have it; together with what is next to it, so that batches are whole."""
+        at = bisect(self.leftover, share)
+        start, stop = share
+        if at < len(self.leftover) and self.leftover[at][0] == stop:
+            stop = self.leftover.pop(at)[1]
+        if at and self.leftover[at - 1][1] == start:
+            at -= 1
+            start = self.leftover.pop(at)[0]
+        self.leftover.insert(at, (start, stop))
 
 
 def divide(whole: Share, weights: Sequence[float], unit: int = 1) -> list[Share | None]:

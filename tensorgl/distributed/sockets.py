@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 
 from tensorgl.distributed import tokens
 from tensorgl.distributed.connection import Connection, Pipe
+from tensorgl.distributed.definitions import digest
 from tensorgl.distributed.messages import pack, parse
 from tensorgl.distributed.model import check_optimizer
 from tensorgl.distributed.tokens import TokenError
@@ -40,6 +41,7 @@ __all__ = ["GREETING", "Sockets"]
 GREETING = 4096  # bytes of the first frame, which comes before its sender is known
 _PATIENCE = 5.0  # seconds for it
 _STRANGERS = 32  # connections of one address that have not said yet who they are
+_REST = 9  # times what a definition took; so all of them together take a tenth of the hub's time
 
 
 class Sockets:
@@ -49,12 +51,14 @@ class Sockets:
         self._hub = hub
         self._numbers = itertools.count(1)
         self._strangers: Counter[str] = Counter()
+        self._defining = asyncio.Lock()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a member from its greeting to its end."""
         socket = web.WebSocketResponse(
             timeout=1.0, compress=False, max_msg_size=LARGEST_PAYLOAD + HEADER + 1
         )
+        self.check_origin(request)
         with self.stranger(request):
             await socket.prepare(request)
             try:
@@ -65,25 +69,33 @@ class Sockets:
                     await socket.send_bytes(self.refusal(error))
                     await socket.close()
                 return socket
+        self._hub.door.asked(request.transport, member=True)
         await self.serve(_Socket(socket, request.transport), fields, request.remote or "")
         return socket
 
     # Who is let in, on whatever connection
+
+    def check_origin(self, request: web.Request) -> None:
+        """Whether a request may come from where it comes from.
+
+        Raises:
+            web.HTTPForbidden: it is a page's that may not connect.
+        """
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._hub.allows(origin, request.host):
+            self._refused("origin")
+            raise web.HTTPForbidden(
+                text=f"pages of {origin} may not connect; start the hub with --origin {origin}"
+            )
 
     @contextmanager
     def stranger(self, request: web.Request) -> Generator[None]:
         """While nobody knows who sends a request.
 
         Raises:
-            web.HTTPForbidden: it is a page's that may not connect.
             web.HTTPServiceUnavailable: there are too many such of this address, or the hub ends.
         """
-        origin, address = request.headers.get("Origin"), request.remote or ""
-        if origin is not None and not self._hub.allows(origin, request.host):
-            self._refused("origin")
-            raise web.HTTPForbidden(
-                text=f"pages of {origin} may not connect; start the hub with --origin {origin}"
-            )
+        address = request.remote or ""
         if self._hub.ending or self._strangers[address] >= _STRANGERS:
             self._refused("crowd")
             raise web.HTTPServiceUnavailable(text="too many connections; try again later")
@@ -144,7 +156,11 @@ class Sockets:
             self._hub.do(self._hub.core.hello(connection.number, name, resumes, time.monotonic()))
             while (data := await pipe.receive()) is not None and not connection.closed:
                 await connection.throttle(data)
-                await self._receive(connection, decode(data))
+                frame = decode(data)
+                if frame.kind is Kind.DEFINE:
+                    await self._define(connection, frame)
+                else:
+                    await self._receive(connection, frame)
         except ProtocolError as error:
             self._hub.lose(connection, str(error))
         finally:
@@ -153,6 +169,7 @@ class Sockets:
 
     async def _forget(self, connection: Connection, writer: asyncio.Task[None]) -> None:
         try:
+            connection.break_off()
             await self._hub.settled()  # it may be told why
             connection.finish("")
             await writer
@@ -161,6 +178,17 @@ class Sockets:
             del self._hub.connections[connection.number]
             if self._hub.members.get(connection.key) is connection:
                 del self._hub.members[connection.key]
+
+    async def _define(self, connection: Connection, frame: Frame) -> None:
+        """Take in a definition, which may be large: one after the other, and others have time between."""
+        async with self._defining:
+            if connection.closed:
+                return
+            start = time.monotonic()
+            try:
+                await self._receive(connection, frame)
+            finally:
+                await asyncio.sleep(_REST * (time.monotonic() - start))
 
     async def _receive(self, connection: Connection, frame: Frame) -> None:
         number, member, seq = connection.number, connection.member, frame.seq
@@ -181,7 +209,12 @@ class Sockets:
             self._hub.run.staging.finish(member, seq, fields["digest"])
             connection.said = fields["metrics"]
             if self._hub.core.definitions.uploader == (member, seq) and connection.defines:
-                await self._hub.compute(self._hub.run.upload, member, seq, connection.defines[1])
+                try:
+                    await self._hub.compute(
+                        self._hub.run.upload, member, seq, connection.defines[1]
+                    )
+                except KeyError:
+                    raise ProtocolError("COMMIT: nobody has asked for it yet") from None
         self._check_number(connection, frame.kind, seq)
         now = time.monotonic()
         self._hub.do(self._hub.core.message(number, frame.kind, seq, frame.round, fields, now))
@@ -206,11 +239,12 @@ class Sockets:
 
     def _check_definition(self, connection: Connection, seq: int, fields: dict[str, Any]) -> None:
         part, value = fields["part"], fields["value"]
+        if part == "model" and 4 * sum(value["buckets"]) > self._hub.config.memory:
+            raise ProtocolError("model: it is larger than the hub's memory setting allows")
+        known = self._hub.core.definitions.known(part, digest(value))
         if part == "model":
-            if 4 * sum(value["buckets"]) > self._hub.config.memory:
-                raise ProtocolError("model: it is larger than the hub's memory setting allows")
             connection.defines = seq, value
-        elif part == "optimizer":
+        elif part == "optimizer" and not known:
             check_optimizer(value)
 
     async def _part(self, connection: Connection, frame: Frame) -> None:
@@ -224,13 +258,13 @@ class Sockets:
             return
         if bucket is None:
             return
-        reason: str | None = ""
+        checked: tuple[str, bool] | None = "", False
         if not self._hub.core.calls.wants(member, seq):
-            reason = await self._hub.compute(self._hub.run.check, member, seq, bucket)
+            checked = await self._hub.compute(self._hub.run.check, member, seq, bucket)
         now = time.monotonic()
-        if reason:
-            self._hub.do(self._hub.core.rejected(number, seq, reason, now))
-        elif reason is not None:
+        if checked and checked[0]:
+            self._hub.do(self._hub.core.rejected(number, seq, *checked, now))
+        elif checked:
             self._hub.do(self._hub.core.staged(number, seq, bucket, now))
 
 

@@ -7,10 +7,10 @@ came, encoded; a member and its number (seq) name them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
-from math import sqrt
+from math import isfinite, sqrt
 
 from tensorgl.distributed.codecs import chunk_sizes, decode_bucket, size, square
 from tensorgl.distributed.rules import Norms
@@ -23,7 +23,17 @@ _OVERHEAD = 512  # bytes that a chunk takes beside its payload
 
 
 class BusyError(ProtocolError):
-    """There is no memory for it now."""
+    """There is no memory for it now.
+
+    Attributes:
+        room: bytes that it takes.
+    """
+
+    def __init__(self, room: int, reserved: int, limit: int) -> None:
+        super().__init__(
+            f"no memory for {room} bytes: {reserved} of {limit} are taken; try again later"
+        )
+        self.room = room
 
 
 @dataclass(slots=True)
@@ -37,6 +47,7 @@ class _Arrays:
     payloads: list[memoryview | None]
     missing: list[int]  # chunks of each bucket
     checksums: list[int]  # of the frames that they came in
+    lengths: dict[int, float] = field(default_factory=dict[int, float])  # of checked buckets
 
 
 class Staging:
@@ -80,10 +91,7 @@ class Staging:
             for n in bucket
         )
         if self.reserved + room > self.limit_bytes:
-            raise BusyError(
-                f"no memory for {room} bytes: {self.reserved} of {self.limit_bytes} are taken; "
-                "try again later"
-            )
+            raise BusyError(room, self.reserved, self.limit_bytes)
         self.reserved += room
         counts = [len(bucket) for bucket in chunks]
         first = [0, *accumulate(counts)]
@@ -127,10 +135,17 @@ class Staging:
         arrays.checksums[at] = frame.crc
         return None if arrays.missing[bucket] else bucket
 
-    def check(self, member: str, seq: int, bucket: int) -> str:
+    def taken(self, by: Callable[[str, int], bool]) -> int:
+        """Bytes reserved for those arrays whose member and number satisfy something."""
+        return sum(arrays.room for name, arrays in self._arrays.items() if by(*name))
+
+    def check(self, member: str, seq: int, bucket: int) -> tuple[str, bool]:
         """Why a whole bucket is not sound, or "" if it is: finite numbers of a credible size.
 
-        It may be called in another thread than all else.
+        It and `learn` may be called in another thread than all else.
+
+        Returns:
+            The reason, and whether no honest member sends such: a large norm may have other causes.
 
         Raises:
             KeyError: it is not there any more, or not whole.
@@ -138,14 +153,28 @@ class Staging:
         arrays = self._arrays[member, seq]
         payloads, codec = _whole(arrays, bucket), arrays.codecs[bucket]
         if arrays.norms and bucket == len(arrays.chunks) - 1:
-            return unsound(arrays.norms, decode_bucket(codec, payloads, sum(arrays.chunks[bucket])))
+            values = decode_bucket(codec, payloads, sum(arrays.chunks[bucket]))
+            return unsound(arrays.norms, values), True
         total = 0.0
         try:
             for payload, n in zip(payloads, arrays.chunks[bucket], strict=True):
                 total += square(codec, payload, n)
         except ProtocolError as error:
-            return f"bucket {bucket}: {error}"
-        return self._norms.check(bucket, sqrt(total))
+            return f"bucket {bucket}: {error}", True
+        norm = sqrt(total)
+        if not isfinite(norm):
+            return f"bucket {bucket}: not all numbers are finite", True
+        arrays.lengths[bucket] = norm
+        return self._norms.check(bucket, norm), False
+
+    def learn(self, contributions: Sequence[tuple[str, int]]) -> None:
+        """A round is over that counted these, by member and number; what is credible follows them."""
+        norms: dict[int, list[float]] = {}
+        for name in contributions:
+            for bucket, norm in self._arrays[name].lengths.items():
+                norms.setdefault(bucket, []).append(norm)
+        for bucket, row in norms.items():
+            self._norms.learn(bucket, row)
 
     def finish(self, member: str, seq: int, digest: str) -> None:
         """All of it was sent, says the member.

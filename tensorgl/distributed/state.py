@@ -73,7 +73,8 @@ class State:
         self.counted, self.banned = dict(kept.counted), set(kept.banned)
         self.members: dict[str, Member] = {}
         for name, (rank, committed) in kept.members.items():
-            self.members[name] = member = Member(name, rank, now, committed)
+            joined = kept.joined.get(name, 0)
+            self.members[name] = member = Member(name, rank, now, committed, joined)
             member.speed = kept.speeds.get(name)
             if name in kept.tasks:
                 number, start, stop = kept.tasks[name]
@@ -119,6 +120,7 @@ class State:
             leftover=tuple(self.shares.leftover),
             tasks=tasks,
             speeds={m.name: m.speed for m in there if m.speed},
+            joined={m.name: m.joined for m in there if m.joined},
             banned=tuple(sorted(self.banned)),
         )
 

@@ -132,7 +132,7 @@ class Store:
         """Write down the state, and begin a new log. Old files go.
 
         Raises:
-            SerializationError: it could not be written; the log is as before.
+            SerializationError: it could not be written; the log goes on, and it may be tried again.
         """
         number = self._number + 1
         path = self._path("checkpoint", number)
@@ -147,16 +147,16 @@ class Store:
             self._begin(number)  # its log is there before it is
             os.rename(temporary, path)
             self._sync()
+            fail_point("after-rename")
+            before, self._kept = self._kept, number
+            names = self._names()
+            for old in names["checkpoint"] - {before, number}:
+                self._path("checkpoint", old).unlink()
+            for old in names["log"]:
+                if old < before:
+                    self._path("log", old).unlink()
         except OSError as error:
             raise self._failed(path.name, error) from error
-        fail_point("after-rename")
-        before, self._kept = self._kept, number
-        names = self._names()
-        for old in names["checkpoint"] - {before, number}:
-            self._path("checkpoint", old).unlink()
-        for old in names["log"]:
-            if old < before:
-                self._path("log", old).unlink()
 
     def close(self) -> None:
         """Let go of the files; another hub may run here."""
@@ -210,12 +210,19 @@ class Store:
 
     def _begin(self, number: int) -> None:
         """Write this log from now on."""
+        path = self._path("log", number)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._sync()
+            size = os.fstat(handle).st_size
+        except OSError:
+            os.close(handle)
+            if self._log >= 0:
+                path.unlink()  # the log before is the last one still
+            raise
         if self._log >= 0:
             os.close(self._log)
-        path = self._path("log", number)
-        self._log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._sync()
-        self._number, self.log_bytes = number, os.fstat(self._log).st_size
+        self._log, self._number, self.log_bytes = handle, number, size
 
     def _sync(self) -> None:
         """Make the names of files durable."""

@@ -24,10 +24,18 @@ def weigh(members: Iterable[Member], number: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def median_lr(said: Iterable[Sequence[float]]) -> tuple[float, ...]:
-    """Group by group; () if no contribution says anything."""
-    rows = [lr for lr in said if lr]
-    return tuple(median(rates) for rates in zip(*rows, strict=False))
+def median_lr(said: Iterable[tuple[int, Sequence[float]]]) -> tuple[float, ...]:
+    """Group by group, of those who have been members longest; () if no contribution says anything.
+
+    Who joins later begins a schedule that the run is far into.
+
+    Args:
+        said: when each member joined, as a version, and the learning rates that it gives.
+    """
+    rows = [(joined, lr) for joined, lr in said if lr]
+    first = min((joined for joined, _ in rows), default=0)
+    eldest = [lr for joined, lr in rows if joined == first]
+    return tuple(median(rates) for rates in zip(*eldest, strict=False))
 
 
 def mean_metrics(said: Iterable[tuple[float, dict[str, float]]]) -> dict[str, float]:

@@ -132,8 +132,8 @@ def test_who_leaves_is_not_waited_for() -> None:
 def test_what_somebody_gave_before_it_left_counts() -> None:
     calls = Calls()
     take_part(calls, A, 1)
-    assert calls.left(A) == []
     take_part(calls, B, 1)
+    assert calls.left(A) == []
     (combine,) = take_part(calls, C, 1)
     assert [p.member for p in combine.parts] == [A, B, C]
     out = calls.combined(combine.number, (b"x",))
@@ -163,11 +163,43 @@ def test_a_broadcast_needs_its_source() -> None:
     assert errors(out) == {SESSIONS[A]: "broadcast: there is no member of rank 5"}
 
 
+def test_a_call_ends_with_those_who_made_it() -> None:
+    """Whatever nobody else will ever call is not kept for good."""
+    calls = Calls()
+    take_part(calls, A, 1, tag="mine")
+    call(calls, A, 2, tag="mine", size=9)
+    take_part(calls, A, 3, "broadcast", tag="mine", source=0)
+    call(calls, A, 4, "broadcast", tag="fails", source=9)
+    call(calls, A, 5, tag="ours")
+    call(calls, B, 1, tag="ours", size=9)  # fails, which C is told if it comes
+    assert set(calls.left(A)) >= {Discard(A, 1), Discard(A, 2), Discard(A, 3)}
+    assert [c.tag for c in calls._calls()] == ["ours"]
+    assert not calls.wants(A, 2)
+    calls.left(B)
+    assert not calls._open
+    assert not calls._taken
+    out = take_part(calls, C, 1, tag="ours", ranks={C: 2})
+    assert [type(e) for e in out] == [Combine]
+
+
+def test_calls_that_failed_are_open_until_all_know() -> None:
+    """Else one could make any number of them."""
+    calls = Calls()
+    with pytest.raises(ProtocolError, match="open already"):
+        for seq in range(1, 1000):
+            call(calls, A, seq, "broadcast", tag=str(seq), source=9)
+            assert not calls.calling(A, seq)
+    assert len(calls._calls()) == 256
+    values = {"op": "broadcast", "tag": "1", "dtype": 1, "size": 4, "weight": 1, "source": 9}
+    again = calls.call(11, A, 1, values, RANKS)  # the answer was lost with the connection
+    assert errors(again) == {11: "broadcast: there is no member of rank 9"}
+
+
 def test_a_broadcast_goes_on_if_its_source_leaves_after_sending() -> None:
     calls = Calls()
     take_part(calls, C, 1, "broadcast", source=2)
-    calls.left(C)
     call(calls, A, 1, "broadcast", source=2)
+    calls.left(C)
     (combine,) = call(calls, B, 1, "broadcast", source=2)
     assert combine.parts == (Part(C, 1, 1),)
 

@@ -373,7 +373,7 @@ def test_a_round_that_nobody_is_left_in_begins_anew(two: Driver) -> None:
     out = two.say(C, Kind.READY, version=0, busy=False)
     assert sent(out, Kind.ROUND)[-1].round == 1
     seen: list[Reduce] = []
-    for number, share in ((1, (6, 12)), (2, (0, 6))):
+    for number, share in ((1, (0, 12)), (2, (12, 24))):  # what two had is one's now
         seen += of(two.contribute(C, number, number, share), Reduce)
     assert [(r.round, r.bucket, r.attempt) for r in seen] == [
         (1, 0, 1),  # never two attempts of one number

@@ -119,7 +119,7 @@ def test_rejections_lock_out() -> None:
     driver = Driver(Settings(strikes=2))
     driver.begun(A)
     driver.begin(A, 4, 1, (0, 12))
-    out = driver.take(driver.core.rejected(1, 4, "not finite", driver.now))
+    out = driver.take(driver.core.rejected(1, 4, "not finite", True, driver.now))
     assert of(out, Discard) == [Discard(A, 4)]
     assert sent(out, Kind.ACK)[0].fields == {"outcome": "rejected", "reason": "not finite"}
     assert sent(out, Kind.ROUND)[-1].fields["share"] == [0, 12]
@@ -131,7 +131,7 @@ def test_rejections_lock_out() -> None:
 
 def test_what_is_complete_is_not_rejected_any_more(two: Driver) -> None:
     two.contribute(A, 4, 1, (0, 6))
-    assert two.core.rejected(1, 4, "late thought", two.now) == []
+    assert two.core.rejected(1, 4, "late thought", True, two.now) == []
 
 
 @pytest.mark.parametrize("kind", [Kind.WELCOME, Kind.ROUND, Kind.ERROR, Kind.SWAP])

@@ -65,7 +65,9 @@ EVENTS = st.one_of(
     st.tuples(st.just("message"), SESSIONS, SEQS, st.integers(0, 3), MESSAGES),
     st.tuples(st.just("whole"), SESSIONS, SEQS, st.integers(0, 3), SHARES),
     st.tuples(st.just("staged"), SESSIONS, SEQS, st.integers(0, 1)),
-    st.tuples(st.just("rejected"), SESSIONS, SEQS),
+    st.tuples(st.just("rejected"), SESSIONS, SEQS, st.booleans()),
+    st.tuples(st.just("busy"), SESSIONS, SEQS),
+    st.tuples(st.just("unfit"), SESSIONS, SEQS),
     st.tuples(st.just("gone"), SESSIONS),
     st.tuples(st.just("tick"), st.sampled_from([0.0, 1.0, 20.0])),
     st.tuples(st.just("durable")),
@@ -117,8 +119,14 @@ class Anything:
             return []
         return self.core.staged(session, seq, bucket, self.now)
 
-    def _rejected(self, session: int, seq: int) -> list[Effect]:
-        return self.core.rejected(session, seq, "unsound", self.now)
+    def _rejected(self, session: int, seq: int, strike: bool) -> list[Effect]:
+        return self.core.rejected(session, seq, "unsound", strike, self.now)
+
+    def _busy(self, session: int, seq: int) -> list[Effect]:
+        return self.core.busy(session, seq, "no memory", self.now)
+
+    def _unfit(self, session: int, seq: int) -> list[Effect]:
+        return self.core.unfit(session, seq, "no memory")
 
     def _gone(self, session: int) -> list[Effect]:
         return self.core.gone(session, self.now)

@@ -217,27 +217,6 @@ def test_definitions_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     run(test())
 
 
-def test_without_memory_a_member_comes_back_later(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with (
-            serving(tmp_path, memory=2 << 20, least_members=2) as hub,
-            members(hub, 2) as both,
-        ):
-            for member in both:
-                await member.join()
-            for member in both:
-                await member.asked()
-            one, two = both
-            await one.contribute(1, gradient(1))
-            while not hub.run.staging.reserved:
-                await asyncio.sleep(0.01)
-            with pytest.raises(LostError, match="try again later"):
-                await two.contribute(1, gradient(1, 1))
-                await two.hear(Kind.ACK)
-
-    run(test())
-
-
 # Who is let in
 
 

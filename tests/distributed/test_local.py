@@ -68,17 +68,34 @@ def test_a_script_in_three_processes() -> None:
     assert left_behind() == before
 
 
-def test_a_process_that_fails_is_told_of() -> None:
-    result = python(
-        "import tensorgl.distributed as dist\n"
-        "dist.init_process_group('local://2')\n"
-        "if dist.get_rank() == 1: raise ValueError('on purpose')\n"
-        "print('done', flush=True)\n"
-    )
-    assert result.stdout == "done\n"
+FAILS = """
+import sys, time
+import tensorgl as tg
+from tensorgl import nn, optim
+import tensorgl.distributed as dist
+dist.init_process_group("local://3")
+if dist.get_rank() == {rank}:
+    raise ValueError("on purpose")
+try:
+    net = dist.DistributedDataParallel(nn.Linear(3, 2))
+    optimizer = dist.HubOptimizer(optim.SGD(net.parameters(), lr=0.1))
+    net(tg.ones(4, 3)).sum().backward()
+    optimizer.step()  # of all three
+finally:
+    print("not ended")
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_the_others(rank: int) -> None:
+    before = left_behind()
+    result = python(FAILS.format(rank=rank))
     assert result.returncode == 1
-    assert "ValueError: on purpose" in result.stderr
-    assert "tensorgl.distributed: rank 1 ended with status 1" in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.count("ValueError: on purpose") == 1
+    if rank:
+        assert f"tensorgl.distributed: rank {rank} ended with status 1" in result.stderr
+    assert left_behind() == before
 
 
 def test_alone() -> None:

@@ -251,7 +251,7 @@ def test_mutated_frames_raise_nothing_else() -> None:
                     bucket = staging.put(member, frame)
                     if bucket is not None:
                         outcomes["whole"] += 1
-                        outcomes["sound"] += not staging.check(member, frame.seq, bucket)
+                        outcomes["sound"] += not staging.check(member, frame.seq, bucket)[0]
                         staging.chunks(member, frame.seq, bucket)
         except ProtocolError:
             outcomes["refused"] += 1

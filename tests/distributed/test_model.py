@@ -182,13 +182,22 @@ def test_a_replay_is_the_run(rule: str, down: Codec, name: str) -> None:
         log.append((gradients, lr, live.commit()))
     fresh = model(down, name, rule, **OPTIONS[name])
     text, kept, start = saved
-    restored = Model.restore(json.loads(text), [np.frombuffer(a, np.float32) for a in kept])
+    restored = Model.restore(json.loads(text), [np.frombuffer(a, np.float32) for a in kept], rule)
     for made, first in ((fresh, 0), (restored, start)):
         for gradients, lr, hash in log[first:]:
             assert made.replay(gradients, lr) == hash
         assert made.parameters() == live.parameters()
         np.testing.assert_array_equal(flat(made.true_parameters()), flat(live.true_parameters()))
         assert run_round(made, 9) == run_round(live, 9)
+
+
+@pytest.mark.parametrize(("before", "after"), [("mean", "median"), ("multi_krum", "mean")])
+def test_a_restored_model_goes_on_by_the_rule_that_is_given(before: str, after: str) -> None:
+    made = model(Codec.RAW, "SGD", before, **OPTIONS["SGD"])
+    restored = Model.restore(*made.state(), after)
+    expected = model(Codec.RAW, "SGD", after, **OPTIONS["SGD"])
+    assert restored.compares == expected.compares
+    assert run_round(restored, 1) == run_round(expected, 1)
 
 
 def test_state_stays_as_it_was_while_the_run_goes_on() -> None:

@@ -236,16 +236,40 @@ def test_strangers_get_little_time_and_room(
             slow = [await asyncio.open_connection(*address) for _ in range(2)]
             for _, writer in slow:
                 writer.write(
-                    b"POST /v1/exchange HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n.."
+                    b"POST /v1/exchange HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n"
+                    + bytes(28)
                 )
-            while (await requests.post(bytes(28)))[0] != 503:
-                pass
+            async with asyncio.timeout(10):
+                while (await requests.post(bytes(28)))[0] != 503:
+                    pass
             for reader, writer in slow:
                 answer = await reader.readuntil(b"}")
                 assert answer.startswith(b"HTTP/1.1 200")
                 assert b"expected HELLO within 1 s" in answer
                 writer.close()
             assert (await requests.post(bytes(28)))[0] == 200
+
+    asyncio.run(test())
+
+
+def test_a_crowd_of_strangers_does_not_keep_members_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tensorgl.distributed.sockets._STRANGERS", 2)
+
+    async def test() -> None:
+        async with (
+            serving(tmp_path) as hub,
+            polling_members(hub, tmp_path) as [member],
+            members(hub, 2) as silent,
+        ):
+            for one in silent:
+                await one.connect()
+            async with stranger(hub) as requests:
+                assert (await requests.post(bytes(28)))[0] == 503
+            await member.define()
+            await member.pull()
+            assert member.mine == hub.run.hash
 
     asyncio.run(test())
 

@@ -110,20 +110,47 @@ def test_all_rules_are_listed() -> None:
     assert RULES == ("mean", "trimmed_mean", "median", "multi_krum", "centered_clip")
 
 
-def test_norms_forget() -> None:
+def known(*rounds: list[float]) -> Norms:
+    """Norms after these rounds."""
     norms = Norms()
-    for _ in range(Norms.KEPT):
-        assert norms.check(0, 1e-9) == ""
-    assert norms.check(0, 1.0)
-    assert norms.check(1, 1.0) == ""  # another bucket
-    for _ in range(Norms.KEPT):  # grows, as at the start of training it may
-        assert norms.check(0, 1e-7) == ""
+    for row in rounds:
+        norms.learn(0, row)
+    return norms
+
+
+def test_norms_are_credible_until_some_rounds_are_known() -> None:
+    few = known(*[[1e-9]] * (Norms.FIRST - 1))
+    assert few.check(0, 1.0) == ""
+    few.learn(0, [1e-9])
+    assert few.check(0, 1.0) == "bucket 0: its norm 1 is 1000000000 times the usual one"
+    assert few.check(0, 1e-6 * 0.99) == ""
+    assert few.check(1, 1.0) == ""  # another bucket
+
+
+def test_norms_may_grow_from_round_to_round() -> None:
+    norms = known(*[[1e-9]] * Norms.FIRST)
+    norms.learn(0, [1e-7])
     assert norms.check(0, 1e-5) == ""
-    assert norms.check(0, float("nan")) and norms.check(0, float("inf"))
+
+
+def test_norms_that_fall_and_start_again_are_credible() -> None:
+    """As those of DiLoCo do where the learning rate is warm restarted."""
+    norms = known(*[[0.97**k] for k in range(500)])
+    assert norms.check(0, 1.0) == ""
+    for _ in range(10_000):
+        norms.learn(0, [1e-6])
+    assert norms.check(0, 1.0)
+
+
+@pytest.mark.parametrize("lie", [1e-15, 1e15])
+@pytest.mark.parametrize(("bad", "count"), [(1, 3), (2, 5), (4, 9)])
+def test_less_than_half_of_the_members_do_not_sway_what_is_credible(
+    lie: float, bad: int, count: int
+) -> None:
+    norms = known(*[[lie] * bad + [1.0 + k / count for k in range(count - bad)]] * Norms.FIRST)
+    assert norms.check(0, 500.0) == ""
+    assert norms.check(0, 5000.0)
 
 
 def test_norms_of_a_bucket_that_had_no_gradient() -> None:
-    norms = Norms()
-    for _ in range(Norms.KEPT):
-        assert norms.check(0, 0.0) == ""
-    assert norms.check(0, 1.0) == ""
+    assert known(*[[0.0]] * Norms.FIRST).check(0, 1.0) == ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorgl.distributed.shares import Shares, divide
-from tensorgl.distributed.weights import mean_metrics
+from tensorgl.distributed.weights import mean_metrics, median_lr
 
 
 @given(
@@ -51,6 +53,30 @@ def test_shares_cover_the_stream(size: int, steps: list[tuple[int, bool]]) -> No
         assert start == at
         at = stop
     assert at == shares.cursor
+    for (_, stop), (start, _) in pairwise(shares.leftover):
+        assert stop < start
+
+
+def test_what_comes_back_in_parts_makes_whole_batches() -> None:
+    """All but one of 16 members are lost: what they had is one step, not fifteen."""
+    shares = Shares(0, ())
+    parts = divide(shares.take(64, 1000), [1.0] * 16)
+    shares.take(64, 1000)  # of others, who still work on it
+    for share in parts[:8] + parts[:8:-1]:
+        assert share
+        shares.give_back(share)
+    assert shares.leftover == [(0, 32), (36, 64)]
+    assert Shares(shares.cursor, [(4, 8), (40, 64), (0, 4), (36, 40)]).leftover == [
+        (0, 8),
+        (36, 64),
+    ]
+    shares.give_back((32, 36))
+    assert shares.take(64, 1000) == (0, 64)
+
+
+def test_what_came_back_is_taken_an_epoch_at_a_time() -> None:
+    shares = Shares(30, [(6, 14)])
+    assert [shares.take(8, 10) for _ in range(3)] == [(6, 10), (10, 14), (30, 38)]
 
 
 def test_metrics_are_weighted_and_finite() -> None:
@@ -58,3 +84,9 @@ def test_metrics_are_weighted_and_finite() -> None:
     assert mean_metrics(said) == {"a": 1.75, "b": 1e308, "c": 5.0}
     big = 1.7976931348623157e308
     assert all(abs(v) <= big for v in mean_metrics([(0.1, {"a": big}), (0.2, {"a": big})]).values())
+
+
+def test_learning_rates_are_of_those_who_are_there_longest() -> None:
+    assert median_lr([]) == median_lr([(0, ())]) == ()
+    assert median_lr([(5, (0.1, 1.0)), (5, (0.3, 3.0)), (9, (8.0, 8.0))]) == (0.2, 2.0)
+    assert median_lr([(0, ()), (9, (8.0,))]) == (8.0,)

@@ -61,7 +61,7 @@ def test_a_contribution_in_any_order(codec: Codec, order: list[int]) -> None:
     whole = [staging.put(A, frames[k]) for k in order]
     assert sorted(b for b in whole if b is not None) == [0, 1, 2]
     assert whole[-1] is not None
-    assert [staging.check(A, 1, bucket) for bucket in range(3)] == ["", "", ""]
+    assert [staging.check(A, 1, bucket)[0] for bucket in range(3)] == ["", "", ""]
     staging.finish(A, 1, digest(frames))
     kept = [bytes(c) for bucket in range(3) for c in staging.chunks(A, 1, bucket)]
     assert kept == [f.payload for f in frames]
@@ -184,24 +184,49 @@ def test_what_is_not_finite_is_not_sound(codec: Codec, bad: float) -> None:
     staging.open(A, 1, [2000], codec)
     payload = encode_bucket(codec, values)[0]
     assert staging.put(A, Frame(Kind.PART, payload, 1, chunks=1, codec=codec)) == 0
-    assert staging.check(A, 1, 0).startswith("bucket 0: ")
+    reason, strike = staging.check(A, 1, 0)
+    assert reason.startswith("bucket 0: ") and strike
 
 
 def test_what_is_out_of_all_proportion_is_not_sound() -> None:
     staging = Staging(PLENTY)
 
-    def check(seq: int, factor: float) -> str:
+    def check(seq: int, factor: float, counts: bool = False) -> tuple[str, bool]:
         payload = (normal(50, seq) * np.float32(factor)).tobytes()
         staging.open(A, seq, [50], Codec.RAW)
         staging.put(A, Frame(Kind.PART, payload, seq, chunks=1))
-        return staging.check(A, seq, 0)
+        checked = staging.check(A, seq, 0)
+        if counts:
+            staging.learn([(A, seq)])
+        return checked
 
-    assert check(0, 1e9) == ""  # nothing is known yet
-    for seq in range(1, Norms.KEPT + 1):
-        assert check(seq, 1) == ""
-    assert check(100, 10) == ""
-    assert "times the usual" in check(101, 1e6)
-    assert check(102, 1) == ""
+    assert check(0, 1e9) == ("", False)  # nothing is known yet
+    for seq in range(1, Norms.FIRST + 1):
+        assert check(seq, 1, True) == ("", False)
+    assert check(100, 10) == ("", False)
+    reason, strike = check(101, 1e6)
+    assert "times the usual" in reason
+    assert not strike  # nobody is locked out for it
+    assert check(102, 1) == ("", False)
+
+
+def test_what_was_not_counted_teaches_nothing() -> None:
+    """Or a member that begins again and again would say what is usual, and lock all others out."""
+    staging = Staging(PLENTY)
+
+    def check(member: str, factor: float) -> str:
+        staging.open(member, 1, [50], Codec.RAW)
+        payload = (normal(50) * np.float32(factor)).tobytes()
+        staging.put(member, Frame(Kind.PART, payload, 1, chunks=1))
+        return staging.check(member, 1, 0)[0]
+
+    for _ in range(100):
+        assert check(A, 1e-15) == ""
+    assert check(B, 1) == ""
+    for _ in range(Norms.FIRST):
+        staging.learn([(A, 1), (B, 1)])
+    assert check(B, 1) == ""  # whose are half of what counted
+    assert check(A, 1e6)
 
 
 class Interleaved(RuleBasedStateMachine):

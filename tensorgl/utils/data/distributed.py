@@ -11,6 +11,13 @@ from tensorgl.utils.data.sampler import Sampler
 __all__ = ["DistributedSampler"]
 
 
+_NO_STEP = (
+    "DistributedSampler: the next batch is known after the optimizer's step, which was not made: call it "
+    "for every batch (with gradients of 0, if that is to be skipped), "
+    "and leave num_workers of the DataLoader at 0"
+)
+
+
 class DistributedSampler(Sampler):
     """Batches of this member's shares of a data set, as the `batch_sampler` of a DataLoader.
 
@@ -49,9 +56,13 @@ class DistributedSampler(Sampler):
         epoch, self._epoch = self._epoch, None
         while True:
             task = client.take()
-            if task.share is None:  # of a round that began before the data was defined
+            if (
+                task.share is None and not client.begun
+            ):  # of a round that began before the data was defined
                 client.decline()
                 continue
+            if task.share is None:
+                raise RuntimeError(_NO_STEP)
             current = task.share[0] // self._size
             epoch = current if epoch is None else epoch
             if current > epoch:
@@ -61,11 +72,8 @@ class DistributedSampler(Sampler):
             for start in range(0, len(indices), size):
                 client.remaining = -(-(len(indices) - start) // size) - 1
                 yield indices[start : start + size]
-            if client.task is task:
-                raise RuntimeError(
-                    "DistributedSampler: the next batch is known after the optimizer's step, which "
-                    "was not made: call it for every batch, and leave num_workers of the DataLoader at 0"
-                )
+            if client.task is task or client.begun:
+                raise RuntimeError(_NO_STEP)
 
     def __len__(self) -> int:
         """Batches of an epoch, as if all members went on at the same speed."""
