@@ -105,6 +105,7 @@ def _sign(directory: str, role: str, seconds: int) -> str:
 
 def _serve(options: argparse.Namespace) -> int:
     import asyncio  # here, as are others below: every command builds its parser from this module
+    import resource
     import ssl
 
     if bool(options.tls_cert) != bool(options.tls_key):
@@ -113,6 +114,8 @@ def _serve(options: argparse.Namespace) -> int:
     if options.tls_cert:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(options.tls_cert, options.tls_key)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a file for each connection
     return asyncio.run(_run(options, tls, _script(options.script) if options.script else None))
 
 

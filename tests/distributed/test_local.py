@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import subprocess
 import sys
-import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -46,26 +45,28 @@ print(f"{rank} {total.item()} {hash_of(group.client().view.values.data)}\\n", en
 """
 
 
-def python(script: str) -> subprocess.CompletedProcess[str]:
+def python(script: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script, with a folder of its own for what is to be gone in the end."""
+    env = os.environ | ({"TMPDIR": str(folder)} if folder else {})
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=env,
     )
 
 
-def left_behind() -> set[str]:
-    return set(glob.glob(os.path.join(tempfile.gettempdir(), "tensorgl-local-*")))
-
-
-def test_a_script_in_three_processes() -> None:
-    before = left_behind()
-    result = python(SCRIPT)
+def test_a_script_in_three_processes(tmp_path: Path) -> None:
+    result = python(SCRIPT, tmp_path)
     assert result.returncode == 0, result.stderr
     lines = sorted(line.split() for line in result.stdout.splitlines())
     assert [line[0] for line in lines] == ["0", "1", "2"]
     assert {line[1] for line in lines} == {"1797"}
     assert len({line[2] for line in lines}) == 1
     assert result.stderr.count("tensorgl.distributed: rank") == 3
-    assert left_behind() == before
+    assert not list(tmp_path.iterdir())
 
 
 FAILS = """
@@ -87,15 +88,14 @@ finally:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_fails_ends_the_others(rank: int) -> None:
-    before = left_behind()
-    result = python(FAILS.format(rank=rank))
+def test_a_process_that_fails_ends_the_others(rank: int, tmp_path: Path) -> None:
+    result = python(FAILS.format(rank=rank), tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.count("ValueError: on purpose") == 1
     if rank:
         assert f"tensorgl.distributed: rank {rank} ended with status 1" in result.stderr
-    assert left_behind() == before
+    assert not list(tmp_path.iterdir())
 
 
 def test_alone() -> None:
