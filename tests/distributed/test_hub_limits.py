@@ -238,6 +238,8 @@ def test_definitions_take_little_of_the_hubs_time(
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await two.hear(Kind.DEFINED)
+            for connection in list(hub.connections.values()):
+                connection.drop("over")  # who is still in turn reads no goodbye
 
     asyncio.run(test())
 

@@ -41,7 +41,7 @@ def test_the_head() -> None:
 
 def request(url: str, headers: dict[str, str], body: bytes | None) -> bytes:
     asked = urllib.request.Request(url, body, headers)
-    with urllib.request.urlopen(asked, timeout=20) as answer:
+    with urllib.request.build_opener().open(asked, timeout=20) as answer:  # with the proxies of now
         return answer.read()
 
 
