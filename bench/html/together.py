@@ -16,10 +16,14 @@ def together_table(folder: Path) -> str:
     """A table and some lines of what is in sync-*.json of a folder."""
     parts: list[str] = []
     for name, part in _PARTS.items():
-        path = folder / f"sync-{name}.json"
-        if path.exists():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            parts.append(f"{part(record)} ({record['date'][:10]}, commit {record['commit'][:7]})")
+        paths = sorted(folder.glob(f"sync-{name}*.json"))
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if records:
+            made = ", ".join(
+                dict.fromkeys(f"{r['date'][:10]}, commit {r['commit'][:7]}" for r in records)
+            )
+            rows = [row for record in records for row in record.get("rows", ())]
+            parts.append(f"{part(records[0] | {'rows': rows})} ({made})")
     return "\n\n".join(parts)
 
 

@@ -18,6 +18,7 @@ from .task import BATCH, LOCAL_LR, LR, Device, accuracy, data, network
 __all__ = ["work"]
 
 BUCKET_BYTES = 2 << 10
+PASSES = 30
 
 
 def work(
@@ -42,7 +43,8 @@ def work(
     module = dist.DistributedDataParallel(net, bucket_bytes=BUCKET_BYTES)
     inner = optim.SGD(module.parameters(), lr=LOCAL_LR if local_steps else LR)
     optimizer = dist.DiLoCo(inner, H=local_steps) if local_steps else dist.HubOptimizer(inner)
-    dataset = TensorDataset(*train)
+    # No round goes beyond the end of an epoch: many passes make one, for all members' local steps.
+    dataset = TensorDataset(*(tg.cat([part] * (PASSES if local_steps else 1)) for part in train))
     sampler = DistributedSampler(dataset, batch_size=share if local_steps else BATCH)
     rank, done = dist.get_rank(), 0
     dist.barrier()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[FaultyDevice]:
     normal = use(request.param)
     faulty = FaultyDevice(normal.device)
     install(GL, GlslBackend(faulty))
+    gc.freeze()  # it looks through all objects for what is alive, of which other tests have left many
     yield faulty
+    gc.unfreeze()
     install(GL, normal)
 
 
