@@ -27,8 +27,6 @@ __all__ = [
     "CHUNK",
     "DTYPES",
     "Feedback",
-    "accumulate",
-    "accumulator",
     "chunk_sizes",
     "decode",
     "decode_bucket",
@@ -37,6 +35,7 @@ __all__ = [
     "names",
     "size",
     "square",
+    "weighted_sum",
 ]
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -52,6 +51,7 @@ DTYPES = {
 }
 _BLOCK = 1024
 _PIECE = 1 << 16  # what uint16 can index; and the scratch memory for it stays in a core's cache
+_TOGETHER = 8  # payloads that are summed in one product: their pieces stay in a core's cache, too
 _FLOAT32 = DTYPES[Dtype.FLOAT32]
 _TINY = np.finfo(np.float32).tiny
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -112,29 +112,29 @@ def decode(codec: Codec, payload: Payload, elements: int) -> Array:
     return values
 
 
-def accumulator(codec: Codec, elements: int) -> Array:
-    """Zeros to which `accumulate` adds: float64, or float32 where values have eight bits each."""
-    return np.zeros(elements, np.float32 if codec is Codec.INT8 else np.float64)
+def weighted_sum(
+    codec: Codec, payloads: Sequence[Payload], weights: Sequence[float], elements: int
+) -> Array:
+    """The sum of the values of payloads of one chunk, each times its weight.
 
-
-def accumulate(codec: Codec, payload: Payload, weight: float, total: Array) -> None:
-    """Add `weight` times the values of a chunk's payload to `total`, an `accumulator`.
+    It is float64, or float32 where values have eight bits each.
 
     Raises:
-        ProtocolError: it is no payload of so many elements.
+        ProtocolError: one is no payload of so many elements.
     """
     if codec is Codec.INT8:
-        for start, piece in _pieces_of_int8(payload, len(total), weight):
-            total[start : start + len(piece)] += piece
-        return
-    scratch = np.empty(min(_PIECE, len(total)), np.float64)
-    for start, piece in _pieces(codec, payload, len(total)):
-        for at in range(0, len(piece), _PIECE):
-            values = piece[at : at + _PIECE]
-            product = scratch[: len(values)]
-            np.copyto(product, values)
-            product *= weight
-            total[start + at : start + at + len(values)] += product
+        return _weighted_sum_of_int8(payloads, weights, elements)
+    total = np.zeros(elements, np.float64)
+    scratch = np.empty(min(_PIECE, elements), np.float64)
+    for payload, weight in zip(payloads, weights, strict=True):
+        for start, piece in _pieces(codec, payload, elements):
+            for at in range(0, len(piece), _PIECE):
+                values = piece[at : at + _PIECE]
+                product = scratch[: len(values)]
+                np.copyto(product, values)
+                product *= weight
+                total[start + at : start + at + len(values)] += product
+    return total
 
 
 def square(codec: Codec, payload: Payload, elements: int) -> float:
@@ -147,7 +147,7 @@ def square(codec: Codec, payload: Payload, elements: int) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         if codec is Codec.INT8:
             for _, rows, scales in _rows_of_int8(payload, elements):
-                total += float(np.dot(np.einsum("ij,ij->i", rows, rows), scales * scales))
+                total += float(np.dot(np.vecdot(rows, rows), scales * scales))
         else:
             for _, piece in _pieces(codec, payload, elements):
                 total += float(np.dot(piece, piece))
@@ -269,11 +269,7 @@ def _topk(values: Array) -> bytes:
 
 def _pieces(codec: Codec, payload: Payload, elements: int) -> Iterator[tuple[int, Array]]:
     """The values of a chunk, in pieces, each with where it starts; the next may overwrite one."""
-    if len(payload) != size(codec, elements):
-        raise ProtocolError(
-            f"{codec.name.lower()}: {elements} elements have {size(codec, elements)} bytes, "
-            f"given {len(payload)}"
-        )
+    _check_size(codec, payload, elements)
     if codec is Codec.RAW:
         yield 0, np.frombuffer(payload, _FLOAT32)
     elif codec is Codec.FLOAT16:
@@ -281,30 +277,55 @@ def _pieces(codec: Codec, payload: Payload, elements: int) -> Iterator[tuple[int
         for start in range(0, elements, _PIECE):
             yield start, halves[start : start + _PIECE].astype(np.float32)
     elif codec is Codec.INT8:
-        yield from _pieces_of_int8(payload, elements, 1.0)
+        for start, rows, scales in _rows_of_int8(payload, elements):
+            rows *= scales[:, None]
+            yield start, rows.reshape(-1)[: elements - start]
     else:
         yield from _pieces_of_topk(payload, elements)
 
 
-def _pieces_of_int8(payload: Payload, elements: int, weight: float) -> Iterator[tuple[int, Array]]:
-    """The values times `weight`, where that is multiplied with the scales first."""
-    for start, rows, scales in _rows_of_int8(payload, elements):
-        rows *= (scales * np.float32(weight))[:, None]
-        yield start, rows.reshape(-1)[: elements - start]
-
-
 def _rows_of_int8(payload: Payload, elements: int) -> Iterator[tuple[int, Array, Array]]:
     """The numbers as float32, a row for each scale, with zeros after the last one; and the scales."""
-    scales = _checked(np.frombuffer(payload, _FLOAT32, _blocks(elements)))
-    numbers = np.frombuffer(payload, np.int8, elements, 4 * len(scales))
+    numbers, scales = _int8s(payload, elements)
     scratch = np.empty((min(_PIECE // _BLOCK, len(scales)), _BLOCK), np.float32)
     for start in range(0, elements, _PIECE):
-        piece = numbers[start : start + _PIECE]
-        rows = scratch[: _blocks(len(piece))]
-        flat = rows.reshape(-1)
-        np.copyto(flat[: len(piece)], piece)  # apart from the multiplication it takes less time
-        flat[len(piece) :] = 0
+        rows = _widened(numbers[start : start + _PIECE], scratch)
         yield start, rows, scales[start // _BLOCK :][: len(rows)]
+
+
+def _weighted_sum_of_int8(
+    payloads: Sequence[Payload], weights: Sequence[float], elements: int
+) -> Array:
+    """For each block a product of matrices: the scales times the weights by the numbers."""
+    total = np.zeros((_blocks(elements), 1, _BLOCK), np.float32)
+    scratch = np.empty((_TOGETHER, min(_PIECE // _BLOCK, len(total)), _BLOCK), np.float32)
+    for first in range(0, len(payloads), _TOGETHER):
+        some = [_int8s(payload, elements) for payload in payloads[first : first + _TOGETHER]]
+        factors = np.stack([scales for _, scales in some], 1)[:, None]
+        factors *= np.array(weights[first : first + _TOGETHER], np.float32)
+        for start in range(0, elements, _PIECE):
+            blocks = slice(start // _BLOCK, (start + _PIECE) // _BLOCK)
+            out = total[blocks]
+            for (numbers, _), rows in zip(some, scratch, strict=False):
+                _widened(numbers[start : start + _PIECE], rows)
+            out += factors[blocks] @ scratch[: len(some), : len(out)].transpose(1, 0, 2)
+    return total.reshape(-1)[:elements]
+
+
+def _int8s(payload: Payload, elements: int) -> tuple[Array, Array]:
+    """The numbers, and the scale of each block of them."""
+    _check_size(Codec.INT8, payload, elements)
+    scales = _checked(np.frombuffer(payload, _FLOAT32, _blocks(elements)))
+    return np.frombuffer(payload, np.int8, elements, 4 * len(scales)), scales
+
+
+def _widened(numbers: Array, rows: Array) -> Array:
+    """Numbers as float32 in the first of `rows`, one a block, with zeros after the last number."""
+    rows = rows[: _blocks(len(numbers))]
+    flat = rows.reshape(-1)
+    np.copyto(flat[: len(numbers)], numbers)  # apart from a multiplication it takes less time
+    flat[len(numbers) :] = 0
+    return rows
 
 
 def _pieces_of_topk(payload: Payload, elements: int) -> Iterator[tuple[int, Array]]:
@@ -321,6 +342,14 @@ def _pieces_of_topk(payload: Payload, elements: int) -> Iterator[tuple[int, Arra
         values[index] = numbers[at : at + k] * scale
         at += k
         yield start, values
+
+
+def _check_size(codec: Codec, payload: Payload, elements: int) -> None:
+    expected = size(codec, elements)
+    if len(payload) != expected:
+        raise ProtocolError(
+            f"{codec.name.lower()}: {elements} elements have {expected} bytes, given {len(payload)}"
+        )
 
 
 def _checked(scales: Array) -> Array:

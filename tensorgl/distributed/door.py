@@ -29,8 +29,11 @@ class _Guest:
     socket: socket.socket
     address: str
     since: float
-    asked: bool = False  # a request came
     member: bool = False  # what was asked last is a member's
+
+    @property
+    def open(self) -> bool:
+        return self.socket.fileno() >= 0
 
 
 class Door:
@@ -44,7 +47,9 @@ class Door:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = _MOST if files == resource.RLIM_INFINITY else min(_MOST, int(_SHARE * files))
         self._metrics = metrics
-        self._guests: dict[int, _Guest] = {}  # by file descriptor; the oldest first
+        # By file descriptor, the oldest first; some may be closed.
+        self._guests: dict[int, _Guest] = {}
+        self._silent: dict[int, _Guest] = {}  # those on which no request came yet
 
     async def listen(self, host: str, port: int) -> list[socket.socket]:
         """Sockets that listen at all addresses of a host, for asyncio to accept from.
@@ -68,28 +73,42 @@ class Door:
 
     def asked(self, transport: asyncio.Transport | None, member: bool = False) -> None:
         """A request's head came on a connection, which is a member's or not until this is called again."""
-        if transport and (guest := self._guests.get(_number(transport))):
-            guest.asked, guest.member = True, member
+        number = _number(transport) if transport else -1
+        if guest := self._guests.get(number):
+            guest.member = member
+            self._silent.pop(number, None)
 
     def sweep(self) -> None:
         """Close connections on which no request came in time."""
         late = time.monotonic() - _PATIENCE
-        for guest in self._guests.values():
-            if not guest.asked and guest.since < late:
+        self._silent = _open(self._silent)
+        for guest in self._silent.values():
+            if guest.since < late:
                 _end(guest)
+
+    def close(self) -> None:
+        """End all connections that are left, as one that asyncio accepts just when its server ends."""
+        for guest in self._guests.values():
+            _end(guest)
+        self._guests.clear()
 
     def admit(self, connection: socket.socket, address: str) -> bool:
         """Whether a connection that was accepted may stay."""
-        self._guests = {n: g for n, g in self._guests.items() if g.socket.fileno() == n}
-        silent = sum(g.address == address and not g.asked for g in self._guests.values())
+        number = connection.fileno()
+        for guests in (self._guests, self._silent):
+            guests.pop(number, None)  # closed, as its number is another's now
+        silent = sum(guest.address == address and guest.open for guest in self._silent.values())
         if silent >= _STRANGERS or not self._has_room():
             self._metrics.add("refused_total", label="crowd")
             return False
-        self._guests[connection.fileno()] = _Guest(connection, address, time.monotonic())
+        self._guests[number] = self._silent[number] = _Guest(connection, address, time.monotonic())
         return True
 
     def _has_room(self) -> bool:
         """Whether there may be one more connection, one being closed for it if need be."""
+        if len(self._guests) < self._most:
+            return True
+        self._guests = _open(self._guests)
         if len(self._guests) < self._most:
             return True
         for number, guest in self._guests.items():
@@ -132,6 +151,10 @@ class _Listener(socket.socket):
 def _number(transport: asyncio.Transport) -> int:
     found = transport.get_extra_info("socket")
     return found.fileno() if found else -1
+
+
+def _open(guests: dict[int, _Guest]) -> dict[int, _Guest]:
+    return {number: guest for number, guest in guests.items() if guest.open}
 
 
 def _end(guest: _Guest) -> None:

@@ -193,6 +193,7 @@ class Hub:
         assert self._ended
         if self._runner:
             await self._runner.cleanup()
+        self.door.close()
         self._thread.shutdown()
         self.run.close()
         if not self._ended.done():

@@ -49,11 +49,15 @@ class Metrics:
             name: kind(_PREFIX + name, help, [label] if label else [], registry=self._registry)
             for name, (kind, help, label) in _TABLE.items()
         }
+        self._counters: dict[tuple[str, str], Counter | Gauge] = {}  # those with a label
 
     def add(self, name: str, value: float = 1, label: str = "") -> None:
         """Count up."""
         metric = self._metrics[name]
-        (metric.labels(label) if label else metric).inc(value)
+        if label:  # kept, as labels() takes longer than all else here
+            key = name, label
+            metric = self._counters.get(key) or self._counters.setdefault(key, metric.labels(label))
+        metric.inc(value)
 
     def set(self, name: str, value: float, label: str = "") -> None:
         """Say how much there is now."""

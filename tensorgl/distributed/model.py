@@ -26,12 +26,11 @@ from tensorgl import optim
 from tensorgl.distributed.codecs import (
     CHUNK,
     Payload,
-    accumulate,
-    accumulator,
     chunk_sizes,
     decode,
     decode_bucket,
     encode_bucket,
+    weighted_sum,
 )
 from tensorgl.distributed.rules import COMBINED, ELEMENTWISE, RULES
 from tensorgl.distributed.statistics import (
@@ -230,7 +229,7 @@ class Model:
         """Of the view: blake2b-128 of `parameters`."""
         state = hashlib.blake2b(digest_size=16)
         for bucket in self._buckets:
-            state.update(_bytes(bucket.view))
+            state.update(bucket.view.astype("<f4", copy=False).data)
         return state.hexdigest()
 
     def parameters(self) -> bytes:
@@ -301,18 +300,17 @@ class Model:
             return self._merged(bucket, parts)
         gradient = np.empty(self.sizes[bucket], np.float32)
         weights = [weight for weight, _ in parts]
-        total = sum(weights)
         for k, elements in enumerate(chunk_sizes(self.sizes[bucket])):
             out = gradient[k * CHUNK : k * CHUNK + elements]
             if self.rule in ELEMENTWISE:
                 rows = np.stack([decode(codec, chunks[k], elements) for _, chunks in parts])
                 out[:] = ELEMENTWISE[self.rule](rows)
                 continue
-            mean = accumulator(codec, elements)
-            factors = self._factors if self.compares else weights
-            for factor, (_, chunks) in zip(factors, parts, strict=True):
-                accumulate(codec, chunks[k], factor, mean)
-            out[:] = mean if self.compares else mean / total
+            payloads = [chunks[k] for _, chunks in parts]
+            if self.compares:
+                out[:] = weighted_sum(codec, payloads, self._factors, elements)
+            else:
+                out[:] = weighted_sum(codec, payloads, weights, elements) / sum(weights)
         return gradient
 
     def _merged(self, bucket: int, parts: Parts) -> Array:
@@ -395,7 +393,7 @@ def _step(
 
 def _is_sound(values: Array) -> bool:
     # Written so that a NaN is not.
-    return len(values) == 0 or bool(np.abs(values).max() <= _LARGEST)
+    return len(values) == 0 or bool(values.max() <= _LARGEST and values.min() >= -_LARGEST)
 
 
 def _bytes(values: Array) -> bytes:

@@ -143,19 +143,28 @@ def test_indices_out_of_order(indices: list[int]) -> None:
         decode(Codec.TOPK, payload, 150)
 
 
-@given(st.sampled_from(Codec), counts(), st.floats(1e-3, 1e6))
+@given(st.sampled_from(Codec), counts(), st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=19))
 @settings(max_examples=60)
-def test_accumulating_is_decoding_and_adding(codec: Codec, elements: int, weight: float) -> None:
-    payload = encode(codec, normal(elements, 1))
-    total = codecs.accumulator(codec, elements)
-    assert total.dtype == (np.float32 if codec is Codec.INT8 else np.float64)
-    total += normal(elements, 2)
-    expected = total + decode(codec, payload, elements).astype(np.float64) * weight
-    codecs.accumulate(codec, payload, weight, total)
+def test_a_weighted_sum(codec: Codec, elements: int, weights: list[float]) -> None:
+    payloads = [encode(codec, normal(elements, seed)) for seed in range(len(weights))]
+    expected = np.zeros(elements)
+    for payload, weight in zip(payloads, weights, strict=True):
+        expected += decode(codec, payload, elements).astype(np.float64) * weight
+    total = codecs.weighted_sum(codec, payloads, weights, elements)
     if codec is Codec.INT8:
-        np.testing.assert_allclose(total, expected, rtol=1e-6, atol=1e-6 * weight)
+        assert total.dtype == np.float32
+        np.testing.assert_allclose(total, expected, rtol=1e-6, atol=2e-6 * sum(weights))
     else:
         np.testing.assert_array_equal(total, expected)
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_what_is_summed_has_the_size_that_it_should(codec: Codec) -> None:
+    payload = encode(codec, normal(1500, 1))
+    with pytest.raises(ProtocolError, match="1500 elements have"):
+        codecs.weighted_sum(codec, [payload, payload + b"1234"], [1.0, 2.0], 1500)
+    with pytest.raises(ProtocolError, match="1500 elements have"):
+        codecs.square(codec, payload[:-4], 1500)
 
 
 @given(st.sampled_from(Codec), counts())
