@@ -71,8 +71,8 @@ class Mode:
 MODES = (
     Mode("DistML.js's protocol", 16, 0, "distml", 130, None),
     Mode("gradients, float32", 16, 0, "raw", 12, None),
-    Mode("gradients, int8", 4, 0, "int8", 10, None),
-    Mode("gradients, int8", 8, 0, "int8", 12, None),
+    Mode("gradients, int8", 4, 0, "int8", 130, None),
+    Mode("gradients, int8", 8, 0, "int8", 130, None),
     Mode("gradients, int8", 16, 0, "int8", 130, 11),
     Mode("DiLoCo, H = 10, int8", 16, 10, "int8", 30, 14),
     Mode("DiLoCo, H = 50, int8", 64, 50, "int8", 8, 40),
