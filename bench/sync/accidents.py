@@ -7,9 +7,10 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
+from random import Random, randrange
 from typing import Any
 
 from tensorgl.distributed import config, tokens
@@ -169,9 +170,7 @@ class _Stage:
         self._token = tokens.sign(
             tokens.read_secret(folder / "run"), made.run, "worker", time.time() + 1000
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = _free_port()
         self._hub = Actor(hub, str(folder / "run"), self._port)
         self._proxies = [Proxy(self._port) for _ in range(form.workers)]
         self._workers = [
@@ -292,3 +291,11 @@ class _Stage:
         work.start()
         self._threads.append(work)
         self.happened.append(accident.kind)
+
+
+def _free_port() -> int:
+    """A port below those that systems give away, or another program might have it when a hub comes back."""
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", randrange(20_000, 32_000)))
+            return free.getsockname()[1]
