@@ -113,7 +113,7 @@ def decode(codec: Codec, payload: Payload, elements: int) -> Array:
 
 
 def weighted_sum(
-    codec: Codec, payloads: Sequence[Payload], weights: Sequence[float], elements: int
+    codec: Codec, payloads: Sequence[Payload], weights: Sequence[float] | Array, elements: int
 ) -> Array:
     """The sum of the values of payloads of one chunk, each times its weight.
 
@@ -294,7 +294,7 @@ def _rows_of_int8(payload: Payload, elements: int) -> Iterator[tuple[int, Array,
 
 
 def _weighted_sum_of_int8(
-    payloads: Sequence[Payload], weights: Sequence[float], elements: int
+    payloads: Sequence[Payload], weights: Sequence[float] | Array, elements: int
 ) -> Array:
     """For each block a product of matrices: the scales times the weights by the numbers."""
     total = np.zeros((_blocks(elements), 1, _BLOCK), np.float32)

@@ -70,6 +70,12 @@ def main(options: argparse.Namespace) -> int:
     commands = {"init": _init, "serve": _serve, "token": _token, "status": _status}
     try:
         return commands[options.hub_command](options)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("tensorgl"):
+            raise
+        extras = "browser,distributed" if getattr(options, "script", None) else "distributed"
+        print(f"tensorgl hub: {missing}: pip install 'tensorgl[{extras}]'", file=sys.stderr)
+        return 1
     except (OSError, ValueError, RuntimeError, SerializationError) as error:
         print(f"tensorgl hub: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn
 
 from tensorgl.avals import device
@@ -95,6 +96,12 @@ def fork(url: str) -> Ring:
             f"{url}: device 'gl' was used already, and cannot be shared with other processes; call "
             "init_process_group first"
         )
+    try:
+        import_module("tensorgl.distributed.hub")
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            f"{url} needs {missing.name}: pip install 'tensorgl[distributed]'", name=missing.name
+        ) from missing
     count = int(text)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-try:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "a hub needs prometheus-client: pip install 'tensorgl[distributed]'"
-    ) from error
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 __all__ = ["Metrics"]
 

@@ -114,3 +114,36 @@ def test_mistakes_are_explained(
     error = capfd.readouterr().err
     assert error.startswith("tensorgl hub: ")
     assert why in error
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "prometheus_client"])
+@pytest.mark.parametrize(
+    ("arguments", "extras"),
+    [((), "tensorgl[distributed]"), (("--script", "x.py"), "tensorgl[browser,distributed]")],
+)
+def test_what_is_not_installed_is_said(
+    tmp_path: Path, package: str, arguments: tuple[str, ...], extras: str
+) -> None:
+    config.create(tmp_path / "run")
+    (tmp_path / "x.py").write_text("print('x')\n")
+    without = f"import sys; sys.modules[{package!r}] = None\n"
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            without + PROGRAM,
+            "hub",
+            "serve",
+            str(tmp_path / "run"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert package in result.stderr
+    assert f"pip install '{extras}'" in result.stderr

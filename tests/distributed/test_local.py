@@ -132,3 +132,15 @@ def test_a_tab_and_a_plain_import_need_no_server() -> None:
         "assert 'aiohttp' not in sys.modules\n"
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "prometheus_client"])
+def test_what_is_not_installed_is_said(package: str) -> None:
+    result = python(
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "import tensorgl.distributed as dist\n"
+        "dist.init_process_group('local://2')\n"
+    )
+    assert result.returncode == 1
+    said = f"ModuleNotFoundError: local://2 needs {package}: pip install 'tensorgl[distributed]'"
+    assert said in result.stderr
