@@ -2,11 +2,13 @@
 
 On a lazy backend the function is called as it is the first time (so that optimizers make their
 state), recorded the second time, and from then on replayed: as long as the arguments' structure,
-shapes, dtypes and values (of what is no tensor), grad mode, training flags and the gradients' state
-are as they were. Anything else is called and recorded anew. On cpu the function is simply called.
+shapes, dtypes and values (of what is no tensor), grad mode, modules, training flags, what is trained,
+gradients and optimizers are as they were. Anything else is called and recorded anew. On cpu the
+function is simply called.
 
 What is not an op does not run at a replay, but for what goes through `effects.effect`: step counts,
-learning-rate schedules and random offsets.
+learning-rate schedules and random offsets. Who does work that cannot be repeated says so by
+`effects.once`.
 """
 
 # The core is several modules of one design: they see each other's underscored state.
@@ -18,6 +20,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 from tensorgl import effects
@@ -31,6 +34,8 @@ __all__ = ["compile"]
 
 VARIANTS = 32
 """Recordings that one function keeps; a step whose arguments never repeat is not worth recording."""
+MISSES = 4
+"""Recordings in a row that cannot be replayed, after which a function is called as it is."""
 
 
 def compile(
@@ -67,6 +72,7 @@ class _Variant:
 
     def __init__(self) -> None:
         self.effects: list[tuple[Callable[[], Any], int]] = []
+        self.guards: list[tuple[Callable[[], Any], Any]] = []  # and what they gave
         self.leaves: list[tuple[Any, Any, Any, Any]] = []  # leaf, handle, gradient before, after
         self.result: Any = None  # what is returned, with places instead of tensors
         self.avals: list[Any] = []
@@ -75,11 +81,11 @@ class _Variant:
     def holds(self, nodes: list[Any]) -> bool:
         """Whether parameters, gradients and memory are as they were."""
         for leaf, handle, before, _ in self.leaves:
-            if leaf._data is not handle:
+            if leaf._data is not handle or not leaf._requires_grad:
                 return False
             if before is not _CLEARED and leaf._grad is not before:
                 return False
-        return self.captured.fits(nodes)
+        return all(f() == given for f, given in self.guards) and self.captured.fits(nodes)
 
     def values(self) -> list[Any] | None:
         """What the effects give this time; None if it is of another form than before."""
@@ -112,6 +118,7 @@ class _Compiled:
         self.modules = _Modules(_modules_of(function))
         self.variants: dict[Any, list[_Variant]] = {}
         self.seen: dict[Any, list[Any]] = {}  # the leaves that got gradients in the first call
+        self.misses = 0
         self.full = False
 
     @property
@@ -128,7 +135,7 @@ class _Compiled:
         recording = _recording(tensors)
         if recording is None or self.full or effects.recorder is not None:
             return self.function(*args, **kwargs)
-        key = shape, self.modules.training(), mode.grad, mode.inference
+        key = shape, self.modules.state(), mode.grad, mode.inference
         known = self.variants.get(key)
         if key not in self.seen:
             return self._first(key, args, kwargs)
@@ -142,6 +149,7 @@ class _Compiled:
                         "an optimizer's options, or what else gives a compiled step its numbers, changed "
                         "since it was recorded; this call did nothing to tensors, the next one records anew"
                     )
+                self.misses = 0
                 return variant.replay(nodes, values)
         if sum(map(len, self.variants.values())) >= VARIANTS:
             self.full = True
@@ -178,19 +186,19 @@ class _Compiled:
             count += len(given)
             return made
 
-        watch = _Watch(self.seen[key])
+        watch, notes = _Watch(self.seen[key]), effects.Notes()
         stand_ins = [graph.make_tensor(n, t._aval) for n, t in zip(nodes, tensors, strict=True)]
         new_args, new_kwargs = _filled(_structure_of((args, kwargs)), stand_ins)
         recording.begin(nodes)
         mode.observer, before = watch, mode.observer
-        effects.recorder = run_effect
+        effects.recorder, effects.notes = run_effect, notes
         try:
             result = self.function(*new_args, **new_kwargs)
         except BaseException:
             recording.abandon()
             raise
         finally:
-            effects.recorder = None
+            effects.recorder = effects.notes = None
             mode.observer = before
         returned: list[Any] = []
         _structure(result, returned)
@@ -199,9 +207,14 @@ class _Compiled:
             recording.abandon()  # the graph, or work on another device, must be done each time
             self.full = True
             return result
+        if not notes.repeats or any(id(t) not in watch.leaves for t in notes.read):
+            recording.abandon()
+            self._missed()
+            return result
         variant.result = _structure_of(result)
         variant.avals = [t._aval for t in returned]
         variant.captured = recording.finish([t._data for t in returned])
+        variant.guards = [(f, f()) for f in notes.guards]
         reads = variant.captured.reads
         for leaf in watch.leaves.values():
             entry = watch.entries.get(id(leaf))
@@ -210,37 +223,61 @@ class _Compiled:
         self.variants.setdefault(key, []).append(variant)
         return result
 
+    def _missed(self) -> None:
+        """Note that a recording cannot be replayed; after some in a row none is made any more."""
+        self.misses += 1
+        if self.misses == MISSES:
+            self.full = True
+            warnings.warn(
+                f"compile: {self.function} is called as it is: it uses gradients that were made outside of "
+                "it, or makes or replaces tensors that it goes on with, at every call",
+                stacklevel=4,
+            )
+
 
 class _Modules:
     """The modules under some roots; who is under whom is read again when it has changed."""
 
     def __init__(self, roots: list[Module]) -> None:
         self._roots = roots
+        self._count = 0  # how often it was read
         self._all: list[Any] = []
-        self._children: list[Any] = []
-        self._under: list[dict[str, Any]] = []
+        self._owners: list[dict[str, Any]] = []
+        self._owned: list[Any] = []
+        self._params: list[Any] = []
 
-    def training(self) -> tuple[bool, ...]:
-        """Whether each is in training mode."""
-        if [m for under in self._under for m in under.values()] != self._children or not self._all:
+    def state(self) -> tuple[Any, ...]:
+        """What a step depends on: which modules and parameters there are, who trains and is trained."""
+        owned = [x for owner in self._owners for x in owner.values()]
+        if (
+            len(owned) != len(self._owned)
+            or not all(map(is_, owned, self._owned))
+            or not self._count
+        ):
             self._walk()
-        return tuple([m.training for m in self._all])
+        trained = tuple([p._requires_grad for p in self._params])
+        return self._count, tuple([m.training for m in self._all]), trained
 
     def _walk(self) -> None:
         waiting: list[Any] = list(self._roots)
-        self._all, self._children, self._under = [], [], []
+        self._all = []
         while waiting:
             module = waiting.pop()
             if module is not None:
                 self._all.append(module)
                 waiting += module._modules.values()
-        self._under = [m._modules for m in self._all if m._modules]
-        self._children = [m for under in self._under for m in under.values()]
+        own = [owner for m in self._all for owner in (m._modules, m._parameters)]
+        self._owners = [owner for owner in own if owner]
+        self._owned = [x for owner in self._owners for x in owner.values()]
+        self._params = [x for x in self._owned if isinstance(x, TensorBase)]
+        self._count += 1
 
 
 def _recording(tensors: list[Any]) -> Any:
-    """That of the arguments' backend; without tensors, of a backend in use. None if all are eager."""
-    backends = [backend_of(t._aval.device) for t in tensors] if tensors else loaded()
+    """That of the arguments' one backend; without tensors, of a backend in use. None: it is eager."""
+    backends = {backend_of(t._aval.device) for t in tensors} if tensors else loaded()
+    if tensors and len(backends) > 1:
+        return None  # what a step does by values that Python has at hand may be another each time
     return next((r for b in backends if (r := b.recording()) is not None), None)
 
 

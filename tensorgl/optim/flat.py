@@ -17,7 +17,7 @@ from typing import Any
 from tensorgl import primitives
 from tensorgl.autograd.graph import Memory
 from tensorgl.dispatch import call1, call2, calln, source
-from tensorgl.effects import effect
+from tensorgl.effects import effect, once
 from tensorgl.ops.movement import strides_of
 from tensorgl.optim.optimizer import Optimizer
 from tensorgl.tensor import Tensor
@@ -87,6 +87,21 @@ class Elementwise(Optimizer):
         """The flat sets of the last step."""
         return [] if self._plan is None else self._plan.sets
 
+    def form(self) -> list[Any]:
+        """Of each group how many parameters it has, its formula, whether it is flat, and what differs.
+
+        What differs from the first group decides how many numbers a step of a flat set has.
+        """
+        first, *others = self.param_groups
+        return [
+            *self._formulas(),
+            *([k for k, v in g.items() if k != "params" and v != first.get(k)] for g in others),
+        ]
+
+    def _formulas(self) -> list[Any]:
+        groups = self.param_groups
+        return [(len(g["params"]), self.formula(g), g["fused"]) for g in groups]
+
     def members(self) -> list[Member]:
         """Every parameter that has a gradient, with its group."""
         groups = self.param_groups
@@ -124,17 +139,19 @@ class Elementwise(Optimizer):
         A flat set is made for the parameters that have a gradient. Where others have one than
         before, all are updated one by one, and gathered anew if the next step has the same ones.
         """
-        key = [(self.formula(group), group["fused"]) for group in self.param_groups]
+        key = self._formulas()
         members = [p for g in self.param_groups for p in g["params"] if p._grad is not None]
         if not members:
             return
         plan = self._plan
         if plan is not None and not _same(members, plan.members) and not _same(members, self._seen):
+            once()
             self._seen = members
             self._update_each(self.members())
             return
         self._seen = []
         if plan is None or not plan.holds(self, key, members):
+            once()
             plan = self._plan = _Plan(self, key, members, plan)
         for flat in plan.sets:
             flat.step(self)
@@ -164,6 +181,7 @@ class Elementwise(Optimizer):
             for p, state in zip(run.params, run.states, strict=True):
                 for name in names:
                     if name not in state:
+                        once()
                         state[name] = self.begin(name, p, run.group)
                 g: Any = p._grad
                 self.rule(p, -g if maximize else g, state, structure, numbers)
@@ -188,10 +206,8 @@ class Run:
         return all(len({state.get(name) for state in self.states}) == 1 for name in counts)
 
     def numbers(self, optimizer: Elementwise) -> Numbers:
-        """Those of the next step; none if the formula has changed."""
+        """Those of the next step."""
         states = self.states
-        if optimizer.formula(self.group) != self.formula:
-            return ()
         first = states[0]
         numbers = tuple(map(float, optimizer.numbers(self.group, first)))
         for name in optimizer.counts:
@@ -287,6 +303,7 @@ class FlatSet:
             self._varying = set()
         numbers = effect(partial(self.numbers, optimizer))
         if self.state is None:
+            once()
             self.state = self._gathered_state(optimizer)
         g = self.gradient = self._gathered(map(_grad_of, self.params))
         optimizer.rule(
@@ -331,8 +348,6 @@ class FlatSet:
         rows = [run.numbers(optimizer) for run in self.runs]
         if len(rows) == 1:
             return rows[0]
-        if not all(rows):
-            return ()
         numbers: list[float] = []
         for k, column in enumerate(zip(*rows, strict=True)):
             if k in self._varying or len(set(column)) > 1:

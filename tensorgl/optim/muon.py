@@ -80,24 +80,25 @@ class Muon(Optimizer):
                     f"{list(p.shape)}"
                 )
 
+    def form(self) -> list[Any]:
+        """Of each group how many parameters it has, and what its steps are."""
+        groups = self.param_groups
+        return [(len(g["params"]), g["nesterov"], g["ns_steps"]) for g in groups]
+
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One step for one matrix."""
         if not state:
             state["momentum_buffer"] = p.new_zeros(p.shape)
-        steps = group["ns_steps"]
-        form = group["nesterov"], steps
-        numbers = effect(partial(_numbers, group, form, tuple(p.shape)))
+        numbers = effect(partial(_numbers, group, tuple(p.shape)))
         keep, rest, decay, rate, eps, a, b, c = numbers
         buffer = state["momentum_buffer"].mul_(keep).add_(g * rest)
         direction = g * rest + buffer * keep if group["nesterov"] else buffer
-        direction = _orthogonal(direction, (a, b, c), steps, eps)
+        direction = _orthogonal(direction, (a, b, c), group["ns_steps"], eps)
         p.mul_(decay).add_(direction * rate)
 
 
-def _numbers(group: dict[str, Any], form: Any, shape: tuple[int, ...]) -> tuple[float, ...]:
-    """All numbers of one step of a matrix of this shape; none if the formula is another by now."""
-    if (group["nesterov"], group["ns_steps"]) != form:
-        return ()
+def _numbers(group: dict[str, Any], shape: tuple[int, ...]) -> tuple[float, ...]:
+    """All numbers of one step of a matrix of this shape."""
     rows, columns = shape
     scale = sqrt(max(1, rows / columns))
     if group["adjust_lr_fn"] == "match_rms_adamw":

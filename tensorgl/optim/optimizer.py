@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tensorgl import dispatch
 from tensorgl.autograd.graph import Handle
 from tensorgl.autograd.modes import enable_grad, no_grad
+from tensorgl.effects import guard, once, reads
 from tensorgl.tensor import Tensor
 
 __all__ = ["Optimizer", "check"]
@@ -102,8 +104,13 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        state, count = self.state, len(self.state)
         with no_grad():
             self.update_all()
+        if len(self.state) != count:
+            once()
+        reads(p for g in self.param_groups for p in g["params"] if p._grad is not None)
+        guard(partial(_standing, self, state, next(iter(state.values()), None)))
         for group in self.param_groups:
             if group["params"]:
                 dispatch.start(group["params"][0])
@@ -111,6 +118,10 @@ class Optimizer:
         for hook in tuple(self._post_hooks.values()):
             hook(self, (), {})
         return loss
+
+    def form(self) -> Any:
+        """What makes an update another one, besides numbers; compared where one is to be repeated."""
+        return [len(group["params"]) for group in self.param_groups]
 
     def update_all(self) -> None:
         """Update every parameter that has a gradient."""
@@ -183,6 +194,13 @@ class Optimizer:
                 f"    {n}: {group[n]}" for n in sorted(group) if n not in ("params", "param_names")
             ]
         return "\n".join([*lines, ")"])
+
+
+def _standing(optimizer: Optimizer, state: Any, first: Any) -> Any:
+    """What a repeated step depends on, besides numbers: `first` is the state of the first parameter."""
+    own = optimizer.state
+    kept = own is state and next(iter(own.values()), None) is first
+    return kept, len(own), optimizer.form()
 
 
 def _on(p: Tensor, value: Any) -> Any:

@@ -66,6 +66,7 @@ PARTS = {
             "tests/browser/modules.py",
             "tests/optim",
             "tests/test_compiling.py",
+            "tests/test_compiling_changes.py",
             "tests/test_profiler.py",
         ),
         550,

@@ -115,8 +115,11 @@ def test_a_function_called_again_gives_the_numbers_of_the_next_step() -> None:
     rate = update()[-1]
     assert rate == -0.025 / (1 - 0.9**2)
     assert [optimizer.state[p]["step"] for p in params] == [2, 2]
+    form = optimizer.form()
+    optimizer.param_groups[0]["lr"] = 0.2
+    assert optimizer.form() == form
     optimizer.param_groups[0]["weight_decay"] = 0.1  # another formula: what was recorded is void
-    assert update() == ()
+    assert optimizer.form() != form
 
 
 def test_groups_that_come_to_differ_give_more_numbers() -> None:

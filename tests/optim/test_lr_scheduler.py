@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -405,6 +406,34 @@ def test_state_dict_continues(name: str) -> None:
     other.load_state_dict(tg.load(buffer))
     resumed.load_state_dict(state)
     assert follow(other, resumed, 6, 13) == expected
+
+
+# What PyTorch 2.13 sets the first rate to by `step(7)`, and by the `step()` after it.
+JUMPS = {
+    "lambda": (0.0698337, 0.066342),
+    "step": (0.025, 0.025),
+    "multi": (0.0027, 0.0027),
+    "const": (0.1, 0.1),
+    "linear": (0.09, 0.09),
+    "exp": (0.0478297, 0.0430467),
+    "poly": (0.0015625, 0.0),
+    "cos": (0.0410942, 0.0689058),
+    "warm": (0.0325, 0.0160289),
+    "one": (0.2851454, 0.2672749),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_steps_to_an_epoch(name: str) -> None:
+    o = optimizer()
+    s = SCHEDULES[name](m, o)
+    o.step()
+    with nullcontext() if name == "warm" else pytest.warns(UserWarning, match="deprecated"):
+        s.step(7)
+    first = s.get_last_lr()[0]
+    s.step()
+    assert (first, s.get_last_lr()[0]) == pytest.approx(JUMPS[name], abs=1e-7)
+    assert (s.last_epoch, s._step_count) == (8, 3)
 
 
 def test_every_schedule_is_tested() -> None:
