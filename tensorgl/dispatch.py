@@ -18,7 +18,16 @@ from typing import Any
 
 from tensorgl import dtypes
 from tensorgl import primitives as p
-from tensorgl.autograd.graph import Memory, Node, Rule, TensorBase, Vjp, mode, record
+from tensorgl.autograd.graph import (
+    Memory,
+    Node,
+    Rule,
+    TensorBase,
+    Vjp,
+    drop_hidden_base,
+    mode,
+    record,
+)
 from tensorgl.avals import NUMBER, Aval, aval, device
 from tensorgl.backends import backend_of, on_install
 from tensorgl.dtypes import dtype
@@ -287,9 +296,12 @@ def call_view(primitive: Primitive, x: Any, params: tuple[Any, ...], *numbers: i
     if memory is None:
         memory = x._memory = Memory()
     out._memory = memory
-    out._base = x if x._base is None else x._base
     before = x._view
-    recording = recording and (before is None or before[-1])
+    if recording and before is not None and not before[-1]:
+        drop_hidden_base(x)
+        before = x._view
+        recording = before is None
+    out._base = x if before is None else x._base
     out._view = (primitive, params, numbers, before, recording)
     if recording:
         memory.add_view(weakref.ref(out))
@@ -375,6 +387,8 @@ def differentiable(**rules: Rule) -> Callable[..., Any]:
                 out = function(*args, **kwargs)
             finally:
                 mode.grad = True
+            for t in (out,) if isinstance(out, TensorBase) else out:
+                drop_hidden_base(t)
             inputs = [*args, *(kwargs.get(n, default[n]) for n in names[len(args) :])]
             record(vjp, inputs, (), out)
             return out

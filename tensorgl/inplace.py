@@ -14,7 +14,7 @@ from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.autograd import graph
-from tensorgl.autograd.graph import Memory, Node, Vjp, mode, share
+from tensorgl.autograd.graph import Memory, Node, Vjp, drop_hidden_base, mode, record, share
 from tensorgl.backends import backend_of
 from tensorgl.dispatch import call1, calln, differentiable, source
 
@@ -61,6 +61,8 @@ def inplace(target: Any, value: Any) -> Any:
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
         )
+    if recording and target._base is not None and not target._view[-1]:
+        drop_hidden_base(target)
     base = target._base
     historic = recording and (
         value._requires_grad or target._requires_grad or (base is not None and base._requires_grad)
@@ -85,7 +87,7 @@ def rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None:
         if value._requires_grad:
             target._node = value._node or Node(_identity, (value,), (), (), target._aval)
         else:
-            target._node = Node(_overwritten, (), (), (), target._aval)
+            target._node = Node(_overwritten, (target._node,), (), (), target._aval)
         target._requires_grad = True
         base = target
     else:
@@ -94,11 +96,13 @@ def rewrite_history(target: Any, base: Any, value: Any, memory: Memory) -> None:
         saved = (None, None, target._view, strides)
         base._node = Node(_copy_slices, edges, saved, (), base._aval)
         base._requires_grad = True
+    base._move_retained()
     for reference in memory.views:
         view = reference()
         if view is not None and view._base is base:
             again = _replay(base, view._view)
             view._node, view._requires_grad = again._node, again._requires_grad
+            view._move_retained()
 
 
 def become(target: Any, view: Any) -> Any:
@@ -107,8 +111,11 @@ def become(target: Any, view: Any) -> Any:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation."
         )
+    if target._node is not None and not mode.grad:  # its history still must end in its shape
+        primitive, params, numbers = view._view[:3]
+        record(primitive.vjp, (target, *numbers), params, view)
     if target._base is not None:
-        target._view = view._view
+        target._view = (*view._view[:-1], target._view[-1])
     else:  # the recipes of its views begin at the shape that it had
         back = (p.reshape, (target._aval.shape,), (), None, True)
         if view._view[0] is p.permute:
@@ -133,8 +140,12 @@ def _through(g: Any) -> Any:
     return g
 
 
+def _zeros(g: Any) -> Any:
+    return g.new_zeros(g.shape)
+
+
 _identity = Vjp("copy", ("input",), (), {"input": _through})
-_overwritten = Vjp("overwritten", (), (), {})
+_overwritten = Vjp("overwritten", ("input",), (), {"input": _zeros})
 
 
 def _replay(tensor: Any, view: Any) -> Any:

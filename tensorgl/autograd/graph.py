@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from enum import Enum
 from itertools import count, product
+from sys import getrefcount
 from typing import Any
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Stage",
     "TensorBase",
     "Vjp",
+    "drop_hidden_base",
     "mode",
     "record",
     "share",
@@ -117,6 +119,16 @@ def revived(data: Any, memory: Memory, version: int, aval: Any, node: Node | Non
     out._memory = memory
     out._node, out._requires_grad = node, node is not None
     return out
+
+
+class Results:
+    """The saved results of a call, each of which is revived, and checked, as it is read."""
+
+    def __init__(self, saved: list[Any]) -> None:
+        self._saved = saved
+
+    def __getitem__(self, index: int) -> Any:
+        return revived(*self._saved[index])
 
 
 _BITS: dict[Any, int] = {0: 8, 1: 4, 2: 2, OUT: 1}
@@ -331,7 +343,7 @@ class MultiNode(Node):
         super().release()
 
     def _output(self) -> Any:
-        return tuple(revived(*out) for out in self.outs)
+        return Results(self.outs)
 
 
 _part = Vjp("part", (), (), {})
@@ -418,6 +430,12 @@ def share(g: TensorBase) -> None:
     """Note that somebody may keep `g`, so that no leaf takes it as its own `grad`."""
     if g._memory is None:
         g._memory = Memory()
+
+
+def drop_hidden_base(t: TensorBase) -> None:
+    """Make a view of what nobody else can see no view: an op whose last step was one made it."""
+    if t._base is not None and getrefcount(t._base) == 2:  # the tensor's, and that of this call
+        t._base = t._view = None
 
 
 def check_version(aval: Any, memory: Memory | None, expected: int) -> None:

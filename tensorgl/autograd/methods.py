@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorgl.autograd import engine, graph
 from tensorgl.autograd.graph import TensorBase
+from tensorgl.effects import once
 
 __all__ = ["AutogradMethods"]
 
@@ -85,6 +86,7 @@ class AutogradMethods(TensorBase):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        once()
         self._data, self._aval, self._memory = value._data, value._aval, value._memory
         self._base = self._view = None
 
@@ -101,6 +103,7 @@ class AutogradMethods(TensorBase):
 
     def detach_(self) -> Tensor:
         """Forget this tensor's own history."""
+        graph.drop_hidden_base(self)
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node, self._requires_grad = None, False
@@ -119,7 +122,7 @@ class AutogradMethods(TensorBase):
     @property
     def retains_grad(self) -> bool:
         """Whether `grad` is kept although this is no leaf."""
-        return self.__dict__.get("_retains_grad", False)
+        return "_retained" in self.__dict__
 
     def retain_grad(self) -> None:
         """Keep the gradient in `grad` although this is no leaf."""
@@ -127,7 +130,6 @@ class AutogradMethods(TensorBase):
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._node is None or self.retains_grad:
             return
-        self._retains_grad = True
         reference = weakref.ref(self)  # as the hook sits on the node, which this tensor holds
 
         def keep(g: Tensor) -> None:
@@ -135,7 +137,13 @@ class AutogradMethods(TensorBase):
             if tensor is not None:
                 tensor._accumulate_grad(g)
 
-        self._node.add_hook(keep, graph.Stage.RETAIN)
+        self._retained = self._node.add_hook(keep, graph.Stage.RETAIN)
+
+    def _move_retained(self) -> None:
+        """Keep the gradient of what a write in place has made of this tensor, if one is kept."""
+        if self.retains_grad:
+            self.__dict__.pop("_retained").remove()
+            self.retain_grad()
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.Handle:
         """Call `hook(gradient)` in backward; a result that is not None replaces the gradient."""

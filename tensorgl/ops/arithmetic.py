@@ -128,7 +128,7 @@ def div(input: Tensor, other: Tensor, *, rounding_mode: str | None = None) -> Te
 defvjp(
     p.div,
     input=lambda g, other: g / other,
-    other=lambda g, out, other: -g * (out / other),
+    other=lambda g, input, other: -g * (input / other / other),
 )
 
 

@@ -15,7 +15,7 @@ from tensorgl.autograd.modes import no_grad
 from tensorgl.dispatch import call2, calln, differentiable, op
 from tensorgl.dtypes import finfo
 from tensorgl.inplace import inplace
-from tensorgl.ops.movement import as_shape, reshape
+from tensorgl.ops.movement import as_shape, clone, reshape
 from tensorgl.ops.reduction import mean, sum
 from tensorgl.ops.rounding import clamp_min
 from tensorgl.ops.support import computes_in_single
@@ -41,7 +41,7 @@ def _count(x: Tensor, dims: Dims) -> int:
 
 def _standardize_backward(g: Any, out: Any, dims: Dims, eps: float) -> Tensor:
     g, g_mean, g_var = g
-    scaled, _, var = out
+    scaled, var = out[0], out[2]
     scale = (var + eps).rsqrt()
     total: Any = 0
     if g is not None:
@@ -62,6 +62,9 @@ def _standardize(input: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor,
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Scale and shift; never `x` itself if a gradient needs it, as the result may be written to."""
+    if weight is None and bias is None:
+        return clone(x) if x._requires_grad else x
     if weight is not None:
         x = x * weight
     return x if bias is None else x + bias

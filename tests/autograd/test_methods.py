@@ -42,7 +42,7 @@ def test_detached_memory_is_shared_and_checked() -> None:
     y.detach_()
     assert y.is_leaf
     with pytest.raises(RuntimeError, match="views in-place"):
-        (x * 1)[0].detach_()
+        y[0].detach_()
 
 
 def test_grad_is_checked() -> None:
