@@ -2,7 +2,8 @@
 
 `install()` puts a finder in front of Python's own, which answers for "torch" and everything beneath
 it with the tensorgl module of the same path; `torch.nn.modules`, where PyTorch has one more folder,
-is `tensorgl.nn`. A module that tensorgl lacks is not found.
+is `tensorgl.nn`, and what it has under other names is found there. A module that tensorgl lacks is
+not found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from collections.abc import Sequence
 from types import ModuleType
 
 __all__ = ["install"]
+
+
+_RENAMED = {
+    "tensorgl.nn.batchnorm": "tensorgl.nn.normalization",
+    "tensorgl.nn.container": "tensorgl.nn.containers",
+    "tensorgl.nn.instancenorm": "tensorgl.nn.normalization",
+    "tensorgl.nn.sparse": "tensorgl.nn.embedding",
+}
 
 
 class _Loader(importlib.abc.Loader):
@@ -43,6 +52,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         if fullname.partition(".")[0] != "torch":
             return None
         name = "tensorgl" + fullname.removeprefix("torch").replace(".nn.modules", ".nn")
+        name = _RENAMED.get(name, name)
         if importlib.util.find_spec(name) is None:
             return None
         return importlib.machinery.ModuleSpec(fullname, _Loader(name), is_package=True)

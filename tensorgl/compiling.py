@@ -28,7 +28,7 @@ from tensorgl.autograd import graph
 from tensorgl.autograd.graph import TensorBase, mode
 from tensorgl.backends import backend_of, loaded
 from tensorgl.errors import CaptureError
-from tensorgl.nn.module import Module
+from tensorgl.nn.module import Module, changes
 
 __all__ = ["compile"]
 
@@ -236,7 +236,7 @@ class _Compiled:
 
 
 class _Modules:
-    """The modules under some roots; who is under whom is read again when it has changed."""
+    """The modules under some roots; what they own is read again when it has changed."""
 
     def __init__(self, roots: list[Module]) -> None:
         self._roots = roots
@@ -247,7 +247,7 @@ class _Modules:
         self._params: list[Any] = []
 
     def state(self) -> tuple[Any, ...]:
-        """What a step depends on: which modules and parameters there are, who trains and is trained."""
+        """What a step depends on: which modules and tensors there are, who trains and is trained, hooks."""
         owned = [x for owner in self._owners for x in owner.values()]
         if (
             len(owned) != len(self._owned)
@@ -256,7 +256,8 @@ class _Modules:
         ):
             self._walk()
         trained = tuple([p._requires_grad for p in self._params])
-        return self._count, tuple([m.training for m in self._all]), trained
+        hooks = tuple([h.ids() for m in self._all if (h := m._hooks) is not None])
+        return self._count, changes(), tuple([m.training for m in self._all]), trained, hooks
 
     def _walk(self) -> None:
         waiting: list[Any] = list(self._roots)
@@ -266,10 +267,10 @@ class _Modules:
             if module is not None:
                 self._all.append(module)
                 waiting += module._modules.values()
-        own = [owner for m in self._all for owner in (m._modules, m._parameters)]
+        own = [owner for m in self._all for owner in (m._modules, m._parameters, m._buffers)]
         self._owners = [owner for owner in own if owner]
         self._owned = [x for owner in self._owners for x in owner.values()]
-        self._params = [x for x in self._owned if isinstance(x, TensorBase)]
+        self._params = [p for m in self._all for p in m._parameters.values() if p is not None]
         self._count += 1
 
 

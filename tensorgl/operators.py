@@ -90,7 +90,11 @@ class Operators:
     __neg__ = ops.arithmetic.neg
     __pos__ = ops.arithmetic.positive
     __abs__ = ops.arithmetic.abs
-    __invert__ = ops.bitwise.bitwise_not
+
+    def __invert__(self: Any) -> Any:
+        if self._aval.dtype.is_floating_point:
+            raise TypeError("~ is only implemented on integer and Boolean-type tensors")
+        return ops.bitwise.bitwise_not(self)
 
     def __pow__(self, exponent: Any) -> Any:
         try:

@@ -2,8 +2,9 @@
 
 The file is a safetensors file, which any reader of that format opens: its tensors are named "0",
 "1", …, and its metadata holds under "tensorgl" the tree of containers as JSON. In the tree a tensor
-is {"tensor": name}; a dict is {"dict": [[key, value], …]}, so that keys may be more than strings; a
-tuple {"tuple": […]}; other plain values are themselves or a one-key object as `_encode` writes it.
+is {"tensor": name}; a dict is {"dict": [[key, value], …]}, so that keys may be more than strings,
+and with "ordered" an OrderedDict; a tuple {"tuple": […]}; other plain values are themselves or a
+one-key object as `_encode` writes it.
 
 `load` also reads checkpoints that `torch.save` wrote, by `torch_files`.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 import binascii
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 from tensorgl import dtypes, safetensors, torch_files
 from tensorgl.avals import Size, device
@@ -66,7 +68,9 @@ def _encode(x: Any, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
         return {"bytes": binascii.b2a_base64(x, newline=False).decode()}
     if kind in (dict, OrderedDict):
         pairs = [[_encode(k, tensors, names), _encode(v, tensors, names)] for k, v in x.items()]
-        return {"dict": pairs}
+        if kind is dict:
+            return {"dict": pairs}
+        return {"dict": pairs, "ordered": _encode(getattr(x, "_metadata", None), tensors, names)}
     if kind is Size:
         return {"size": list(x)}
     if kind in (list, tuple, set):
@@ -81,12 +85,14 @@ def _encode(x: Any, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
     )
 
 
-def load(f: Any, map_location: str | device | None = None, *, weights_only: bool = True) -> Any:
+def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """What `save`, `torch.save` or safetensors wrote; nothing in the file is ever executed.
 
     Args:
         f: a path or a binary file object.
-        map_location: the device to put tensors on; default: cpu.
+        map_location: the device to put tensors on; default: cpu. Or a dict of devices by the name
+            of the one they were saved from, which in PyTorch's files may be "cuda:0". Or a function
+            of the tensor on cpu and that name, which gives the tensor to return.
         weights_only: PyTorch's name for what this function always does.
 
     Raises:
@@ -95,11 +101,11 @@ def load(f: Any, map_location: str | device | None = None, *, weights_only: bool
     """
     if not weights_only:
         raise ValueError("load: tensorgl never executes what a file holds; drop weights_only=False")
-    place = device("cpu" if map_location is None else map_location)
+    restore = _restorer(map_location)
     data = read(f)
     if data[:2] == b"PK":
-        return torch_files.load(data, place)
-    tensors = {name: t.to(place) for name, t in safetensors.load(data).items()}
+        return torch_files.load(data, restore)
+    tensors = {name: restore(t, "cpu") for name, t in safetensors.load(data).items()}
     text = safetensors.read_metadata(data).get(_KEY)
     if text is None:
         return tensors
@@ -114,6 +120,16 @@ def load(f: Any, map_location: str | device | None = None, *, weights_only: bool
         raise SerializationError(f"load: the tree of containers is malformed: {error!r}") from None
 
 
+def _restorer(map_location: Any) -> torch_files.Restore:
+    """What puts a tensor on cpu, saved from a device of this name, where `load` should put it."""
+    if callable(map_location):
+        return cast("torch_files.Restore", map_location)
+    if isinstance(map_location, Mapping):
+        return lambda t, location: t.to(map_location.get(location, "cpu"))
+    place = device("cpu" if map_location is None else map_location)
+    return lambda t, location: t.to(place)
+
+
 def _decode(x: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(x, dict):
         if isinstance(x, list):
@@ -124,10 +140,19 @@ def _decode(x: Any, tensors: dict[str, Tensor]) -> Any:
         t = tensors[value]
         return t.requires_grad_() if rest and x["requires_grad"] is True else t
     if kind == "dict":
-        return {_decode(k, tensors): _decode(v, tensors) for k, v in value}
+        pairs = {_decode(k, tensors): _decode(v, tensors) for k, v in value}
+        return _ordered(pairs, _decode(x["ordered"], tensors)) if rest else pairs
     if kind in _CONTAINERS:
         return _CONTAINERS[kind](_decode(v, tensors) for v in value)
     return _VALUES[kind](value)
+
+
+def _ordered(pairs: dict[Any, Any], metadata: Any) -> OrderedDict[Any, Any]:
+    """An OrderedDict with what a module's state says of versions, unless that is None."""
+    out = OrderedDict(pairs)
+    if metadata is not None:
+        out._metadata = metadata  # type: ignore[attr-defined]
+    return out
 
 
 _CONTAINERS = {"list": list, "tuple": tuple, "set": set}

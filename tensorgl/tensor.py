@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tensorgl import dispatch, inplace, ops
@@ -244,7 +244,6 @@ class Tensor(Operators, ConversionMethods):
     select = ops.slicing.select
     select_scatter = ops.slicing.select_scatter
     slice_scatter = ops.slicing.slice_scatter
-    split = ops.joining.split
     split_with_sizes = ops.joining.split_with_sizes
     squeeze = ops.movement.squeeze
     storage_offset = ops.slicing.storage_offset
@@ -263,6 +262,10 @@ class Tensor(Operators, ConversionMethods):
     view = ops.movement.view
     view_as = ops.movement.view_as
     vsplit = ops.joining.vsplit
+
+    def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Views of parts along `dim`: all of one size (the last may be smaller), or of given sizes."""
+        return ops.joining.split(self, split_size, dim)
 
     squeeze_ = in_place_view(ops.movement.squeeze)
     swapaxes_ = in_place_view(ops.movement.swapaxes)

@@ -13,7 +13,8 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,16 @@ _STORAGES = {
 }
 
 
+Restore = Callable[[Tensor, str], Tensor]
+
+
+class _Storage(NamedTuple):
+    """The values of a storage, and the name of the device where it was."""
+
+    values: np.ndarray[Any, Any]
+    location: str
+
+
 class _Kind(str):
     """The name of a storage class in a pickle; calling it is refused."""
 
@@ -48,10 +59,10 @@ class _Kind(str):
 class _Unpickler(pickle.Unpickler):
     """Finds only what tensors in plain containers need."""
 
-    def __init__(self, archive: zipfile.ZipFile, prefix: str, place: device, swap: bool) -> None:
+    def __init__(self, archive: zipfile.ZipFile, prefix: str, restore: Restore, swap: bool) -> None:
         super().__init__(io.BytesIO(archive.read(f"{prefix}data.pkl")))
-        self._archive, self._prefix, self._place, self._swap = archive, prefix, place, swap
-        self._storages: dict[str, Any] = {}
+        self._archive, self._prefix, self._restore, self._swap = archive, prefix, restore, swap
+        self._storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:
@@ -76,8 +87,8 @@ class _Unpickler(pickle.Unpickler):
         }
 
     def persistent_load(self, pid: Any) -> Any:
-        """The values of a storage, as a flat array."""
-        tag, kind, key, _, count = pid
+        """A storage."""
+        tag, kind, key, location, count = pid
         if tag != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str):
             raise SerializationError(f"load: unknown reference {tag!r} in the checkpoint")
         if key not in self._storages:
@@ -91,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
                 raise SerializationError(
                     f"load: storage {key} has {array.size} values, the checkpoint says {count}"
                 )
-            self._storages[key] = array
+            self._storages[key] = _Storage(array, str(location))
         return self._storages[key]
 
     def _tensor(
@@ -103,28 +114,29 @@ class _Unpickler(pickle.Unpickler):
         requires_grad: bool = False,
         *_: Any,
     ) -> Tensor:
-        if not isinstance(storage, np.ndarray) or len(size) != len(stride):
+        if not isinstance(storage, _Storage) or len(size) != len(stride):
             raise SerializationError("load: a tensor in the checkpoint is malformed")
         numbers = (offset, *size, *stride)
         if not all(type(n) is int and n >= 0 for n in numbers):
             raise SerializationError("load: a tensor in the checkpoint has bad sizes or strides")
+        array, location = storage
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-        if 0 not in size and last >= storage.size:
+        if 0 not in size and last >= array.size:
             raise SerializationError("load: a tensor in the checkpoint reaches beyond its storage")
         if 0 in size:
-            view = np.empty(size, storage.dtype)
+            view = np.empty(size, array.dtype)
         else:
-            steps = tuple(s * storage.itemsize for s in stride)
-            view = np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), steps)
-        t = from_numpy(view).to(self._place)
+            steps = tuple(s * array.itemsize for s in stride)
+            view = np.lib.stride_tricks.as_strided(array[offset:], tuple(size), steps)
+        t = self._restore(from_numpy(view), location)
         return t.requires_grad_() if requires_grad else t
 
     def _parameter(self, data: Tensor, requires_grad: bool, *_: Any) -> Tensor:
         return data.detach().requires_grad_(bool(requires_grad))
 
 
-def load(data: bytes, place: device) -> Any:
-    """The object in a checkpoint's bytes, its tensors on a device.
+def load(data: bytes, restore: Restore) -> Any:
+    """The object in a checkpoint's bytes, each tensor what `restore(tensor, its device)` makes of it.
 
     Raises:
         SerializationError: it is no such checkpoint, is corrupt, or names what is not allowed.
@@ -140,7 +152,7 @@ def load(data: bytes, place: device) -> Any:
             raise SerializationError("load: the checkpoint is compressed or its sizes are wrong")
         prefix = pickles[0].removesuffix("data.pkl")
         order = archive.read(f"{prefix}byteorder") if f"{prefix}byteorder" in names else b"little"
-        unpickler = _Unpickler(archive, prefix, place, swap=order == b"big")
+        unpickler = _Unpickler(archive, prefix, restore, swap=order == b"big")
         return unpickler.load()
     except SerializationError:
         raise

@@ -118,13 +118,29 @@ def another_weight(run: Run) -> None:
     run.net[0].bias = nn.Parameter(tg.ones(4, device="gl"))
 
 
+def drop_more(run: Run) -> None:
+    run.net[1].p = 0.9999
+
+
+def hook(run: Run) -> None:
+    run.kept = run.net[2].register_forward_hook(lambda module, args, out: out * 0)
+
+
+def hook_for_a_while(run: Run, k: int) -> None:
+    if k == 3:
+        hook(run)
+    if k == 5:
+        run.kept.remove()
+
+
 def every_time(run: Run, k: int) -> None:
     other_memory(run)
 
 
 CHANGES = [
     *(at(3)(f) for f in (freeze, to_the_cpu_and_back, other_memory, forget, decay)),
-    *(at(3)(f) for f in (another_layer, another_weight)),
+    *(at(3)(f) for f in (another_layer, another_weight, drop_more, hook)),
+    hook_for_a_while,
     *(at(0)(f) for f in (freeze, resume_at_once, other_memory)),
     *(at(1)(f) for f in (to_the_cpu_and_back, other_memory)),
     thaw,
@@ -218,6 +234,23 @@ def test_memory_that_a_step_gives_to_a_tensor() -> None:
     expected = averages(False)
     with pytest.warns(UserWarning, match="compile"):
         assert averages(True) == expected
+
+
+def test_a_buffer_that_a_step_replaces() -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", tg.zeros(3, device="gl"))
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            self.mean = 0.5 * self.mean + 0.5 * x
+            return self.mean * 1
+
+    module, mean = Mean(), 0.0
+    run = tg.compile(lambda x: module(x))
+    for k in range(6):
+        mean = 0.5 * mean + 0.5 * k
+        assert run(tg.full((3,), float(k), device="gl")).tolist() == [mean] * 3
 
 
 def test_an_argument_on_the_cpu_may_be_read() -> None:

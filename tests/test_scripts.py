@@ -55,9 +55,13 @@ def test_a_second_name_takes_no_place(tmp_path: Path) -> None:
     script.write_text(
         "import torch.tensor\n"
         "from torch.nn.modules.conv import Conv2d\n"
+        "from torch.nn.modules.batchnorm import _BatchNorm\n"
+        "from torch.nn.modules.container import Sequential\n"
+        "from torch.nn.modules.utils import _pair\n"
         "from torch.nn.utils.spectral_norm import spectral_norm\n"
         "print(torch.tensor([1]), Conv2d is torch.nn.Conv2d, torch.nn.utils.spectral_norm is spectral_norm)\n"
+        "print(issubclass(torch.nn.BatchNorm2d, _BatchNorm), Sequential is torch.nn.Sequential, _pair(3))\n"
     )
     result = run(script)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "tensor([1]) True True\n"
+    assert result.stdout == "tensor([1]) True True\nTrue True (3, 3)\n"

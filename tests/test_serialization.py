@@ -9,6 +9,7 @@ import os
 import pickle
 import struct
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ class _Pickler(pickle._Pickler):  # the Python one, whose way of saving can be c
             self.save(obj.arguments)
             self.write(b"R")
         elif isinstance(obj, _Storage):
-            self.save(("storage", _Name("torch", obj.kind), obj.key, "cpu", obj.count))
+            self.save(("storage", _Name("torch", obj.kind), obj.key, obj.location, obj.count))
             self.write(b"Q")
         else:
             super().save(obj, save_persistent_id)
@@ -245,8 +246,8 @@ class _Call:
 
 
 class _Storage:
-    def __init__(self, kind: str, key: str, count: int) -> None:
-        self.kind, self.key, self.count = kind, key, count
+    def __init__(self, kind: str, key: str, count: int, location: str = "cpu") -> None:
+        self.kind, self.key, self.count, self.location = kind, key, count, location
 
 
 REBUILD = _Name("torch._utils", "_rebuild_tensor_v2")
@@ -293,6 +294,29 @@ def test_a_torch_checkpoint() -> None:
     assert loaded["b"].tolist() == [1, 2]
     assert loaded["p"].requires_grad
     assert (loaded["lr"], loaded["names"]) == (0.1, ["x", None])
+
+
+def test_map_location_by_name_or_function() -> None:
+    storage = _Storage("FloatStorage", "0", 2, "cuda:0")
+    data = checkpoint(tensor_of(storage, 0, (2,), (1,)), {"0": np.ones(2, "<f4").tobytes()})
+    own = io.BytesIO()
+    tg.save(tg.ones(2), own)
+    for file, place in ((data, "cuda:0"), (own.getvalue(), "cpu")):
+        t, location = tg.load(io.BytesIO(file), lambda *given: given)
+        assert (t.tolist(), location) == ([1, 1], place)
+        for mapping, expected in (({place: "meta"}, "meta"), ({"cuda:1": "meta"}, "cpu")):
+            assert tg.load(io.BytesIO(file), mapping).device.type == expected
+
+
+def test_an_ordered_dict_comes_back_with_its_versions() -> None:
+    state = tg.nn.Sequential(tg.nn.Linear(1, 1)).state_dict()
+    buffer = io.BytesIO()
+    tg.save({"model": state, "plain": {}, "empty": OrderedDict()}, buffer)
+    buffer.seek(0)
+    loaded = tg.load(buffer)
+    assert [type(v) for v in loaded.values()] == [OrderedDict, dict, OrderedDict]
+    assert same(loaded["model"], state)
+    assert loaded["model"]._metadata == state._metadata == {"": {"version": 1}, "0": {"version": 1}}
 
 
 FLOATS = np.ones(4, "<f4").tobytes()

@@ -24,6 +24,10 @@ class Hooks:
         self.backward_pre: OrderedDict[int, Any] = OrderedDict()
         self.backward: OrderedDict[int, Any] = OrderedDict()
 
+    def ids(self) -> tuple[int, ...]:
+        """Of all hooks; no two ever have the same."""
+        return *self.forward_pre, *self.forward, *self.backward_pre, *self.backward
+
 
 def add_hook(hooks: OrderedDict[int, Any], hook: Any, prepend: bool) -> Handle:
     """Register a hook last, or first if `prepend`."""

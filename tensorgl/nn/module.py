@@ -1,9 +1,8 @@
-"""The class Module: attributes that are found by kind, traversal, state, modes and hooks."""
+"""The class Module: attributes that are found by kind, traversal, modes and hooks."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 from tensorgl.autograd import no_grad
@@ -13,10 +12,27 @@ from tensorgl.dtypes import float16, float32, float64
 from tensorgl.nn.describe import destination, indented, member, typename
 from tensorgl.nn.hooks import Hooks, add_hook, call_with_hooks
 from tensorgl.nn.parameter import Buffer, Parameter
-from tensorgl.nn.state import IncompatibleKeys, load
+from tensorgl.nn.state import StateMethods
 from tensorgl.tensor import Tensor
 
 __all__ = ["Module"]
+
+
+_OPTION = (bool, int, float, str)
+_changes = 0
+
+
+def changes() -> int:
+    """How often an option of a layer of tensorgl, such as `Dropout.p`, was changed.
+
+    Those of other modules may be counters, which change at every step.
+    """
+    return _changes
+
+
+def _note_change(module: Module) -> None:
+    global _changes
+    _changes += type(module).__module__.startswith("tensorgl.")
 
 
 def _missing_forward(self: Module, *input: Any) -> Any:
@@ -25,7 +41,7 @@ def _missing_forward(self: Module, *input: Any) -> Any:
     )
 
 
-class Module:
+class Module(StateMethods):
     """What all layers and models derive from: state that trains, and a `forward` that uses it.
 
     Parameters, buffers and modules that are assigned as attributes are registered under their name.
@@ -126,6 +142,8 @@ class Module:
                     )
                 state[kind][name] = value
                 return
+        if isinstance(value, _OPTION) and name != "training" and state.get(name, value) != value:
+            _note_change(self)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -398,56 +416,6 @@ class Module:
     def cpu(self) -> Self:
         """Move everything to the cpu."""
         return self.to("cpu")
-
-    # -- state --------------------------------------------------------------------------------
-
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        """Put this module's own tensors into `destination`."""
-        for name, p in self._parameters.items():
-            if p is not None:
-                destination[prefix + name] = p if keep_vars else p.detach()
-        for name, buffer in self._buffers.items():
-            if buffer is not None and name not in self._non_persistent_buffers_set:
-                destination[prefix + name] = buffer if keep_vars else buffer.detach()
-
-    def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """All parameters and persistent buffers by dotted path, sharing the module's memory.
-
-        Args:
-            destination: a dict to fill instead of a new one.
-            prefix: what every path begins with.
-            keep_vars: give the parameters themselves instead of detached tensors.
-        """
-        destination = OrderedDict() if destination is None else destination
-        self._save_to_state_dict(destination, prefix, keep_vars)
-        for name, module in self._modules.items():
-            if module is not None:
-                module.state_dict(
-                    destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
-                )
-        return destination
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copy a `state_dict` into this module.
-
-        Args:
-            state_dict: tensors by dotted path.
-            strict: raise where keys are missing or unexpected.
-            assign: make the given tensors this module's own instead of copying their values.
-
-        Returns:
-            The missing and the unexpected keys.
-
-        Raises:
-            RuntimeError: shapes differ, or keys do and `strict` is true; names every one.
-        """
-        return load(self, state_dict, strict, assign)
 
     # -- printing -----------------------------------------------------------------------------
 

@@ -1,35 +1,19 @@
-"""What ops that work along dims share: numpy's keywords, 0-dim inputs, and choosing along a dim."""
+"""What ops that work along dims share: 0-dim inputs, and choosing along a dim."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
 from tensorgl import primitives as p
 from tensorgl.dispatch import call1, call2
 from tensorgl.ops.movement import clone, permute, reshape, squeeze, wrap_dim
+from tensorgl.ops.shapes import numpy_names
 
 __all__ = ["along", "count", "flattened", "numpy_names", "pick", "squeezed", "unreduced"]
 
 Tensor = Any
 Dims = int | tuple[int, ...] | None
-
-
-def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an op take `axis` for `dim` and `keepdims` for `keepdim`, as PyTorch does."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            if "axis" in kwargs:
-                kwargs["dim"] = kwargs.pop("axis")
-            if "keepdims" in kwargs:
-                kwargs["keepdim"] = kwargs.pop("keepdims")
-        return function(*args, **kwargs)
-
-    return call
 
 
 def unreduced(x: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:

@@ -10,6 +10,7 @@ from tensorgl import dtypes
 from tensorgl import primitives as p
 from tensorgl.autograd.graph import TensorBase
 from tensorgl.dispatch import call2, calln, defvjp, from_host, op, source, to_host
+from tensorgl.dtypes import element
 from tensorgl.ops.movement import broadcast_tensors, expand, padded, reshape, wrap_dim
 from tensorgl.ops.slicing import zeros
 from tensorgl.ops.writing import as_scalar
@@ -200,7 +201,22 @@ def index_add(
 
 @op
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """A copy with the slices of `source` along `dim` written at the indices."""
+    """A copy with the slices of `source` along `dim` written at the indices.
+
+    Raises:
+        IndexError: `source` has not as many dims as `input`, or not as many slices as there are indices.
+    """
+    if input.ndim and source.ndim:
+        if input.ndim != source.ndim:
+            raise IndexError(
+                "index_copy_(): When source and destination are not scalars, their dimensionality must "
+                f"match. Source dimensionality ({source.ndim}), destination dimensionality ({input.ndim})"
+            )
+        if index.numel() != source.shape[dim]:
+            raise IndexError(
+                f"index_copy_(): Number of indices ({index.numel()}) should be equal to "
+                f"source.size(dim) ({source.shape[dim]})"
+            )
     return _put_along("index_copy", p.put, input, dim, index, source)
 
 
@@ -275,7 +291,10 @@ def _bool_mask(name: str, mask: Tensor) -> None:
 def masked_fill(input: Tensor, mask: Tensor, value: float | Tensor) -> Tensor:
     """`value`, a number or 0-dim tensor, where the bool `mask` is true, else `input`."""
     _bool_mask("masked_fill", mask)
-    if not isinstance(value, float | int) or not input._aval.dtype.is_floating_point:
+    kind = input._aval.dtype
+    if isinstance(value, float | int) and kind.is_floating_point:
+        value = element(value, kind)
+    else:
         value = as_scalar("masked_fill", input, value)  # which does not promote
     return calln(p.where, (mask, value, input))
 

@@ -76,6 +76,9 @@ def _scalar(like: Tensor, value: Any) -> Tensor:
         raise TypeError(
             f"can't assign a {type(value).__name__} to a tensorgl.{like._aval.dtype.title}Tensor"
         )
+    if like._aval.dtype is dtypes.float16:  # PyTorch lets it overflow here, and here only
+        with np.errstate(over="ignore"):
+            value = float(np.float16(value))
     return as_scalar("setitem", like, value)
 
 

@@ -21,6 +21,7 @@ from tensorgl.ops.movement import (
     unsqueeze,
     wrap_dim,
 )
+from tensorgl.ops.shapes import numpy_names
 from tensorgl.ops.slicing import zeros
 from tensorgl.primitives import core
 
@@ -53,18 +54,31 @@ Tensors = Sequence[Any]
 Shape = tuple[int, ...]
 
 
+def _listed(tensors: Tensors) -> tuple[Any, ...]:
+    tensors = tuple(tensors)
+    for k, x in enumerate(tensors):
+        if not isinstance(x, TensorBase):
+            raise TypeError(
+                f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}"
+            )
+    return tensors
+
+
 @op
+@numpy_names
 def cat(tensors: Tensors, dim: int = 0) -> Tensor:
     """The tensors one after the other along `dim`; their dtypes promote.
 
     1-d tensors without elements are left out, whatever the shape of the others.
 
     Raises:
-        RuntimeError: no tensors, a 0-dim one, or sizes that differ in another dim.
+        TypeError: there is something else among them.
+        ValueError: no tensors.
+        RuntimeError: a 0-dim one, or sizes that differ in another dim.
     """
-    tensors = tuple(tensors)
+    tensors = _listed(tensors)
     if not tensors:
-        raise RuntimeError("cat(): expected a non-empty list of Tensors")
+        raise ValueError("cat(): expected a non-empty list of Tensors")
     kept = tensors
     for k, x in enumerate(tensors):
         shape = x._aval.shape
@@ -88,21 +102,24 @@ defvjp(p.cat, inputs=_cat_part)
 
 
 @op
+@numpy_names
 def concat(tensors: Tensors, dim: int = 0) -> Tensor:
     """Another name of `cat`."""
     return cat(tensors, dim)
 
 
 @op
+@numpy_names
 def concatenate(tensors: Tensors, dim: int = 0) -> Tensor:
     """Another name of `cat`."""
     return cat(tensors, dim)
 
 
 @op
+@numpy_names
 def stack(tensors: Tensors, dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dim, at `dim`."""
-    tensors = tuple(tensors)
+    tensors = _listed(tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
     shape = tuple(tensors[0]._aval.shape)
@@ -135,7 +152,10 @@ def hstack(tensors: Tensors) -> Tensor:
 @op
 def vstack(tensors: Tensors) -> Tensor:
     """The tensors one below the other; a vector is a row."""
-    return cat(_each(atleast_2d, tensors), 0)
+    parts = _each(atleast_2d, tensors)
+    if not parts:
+        raise RuntimeError("vstack expects a non-empty TensorList")
+    return cat(parts, 0)
 
 
 @op
@@ -246,6 +266,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 
 @op
+@numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views along `dim`, of one size but for the last."""
     if input.ndim == 0:
@@ -259,6 +280,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @op
+@numpy_names
 def tensor_split(
     input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
 ) -> tuple[Tensor, ...]:
@@ -315,6 +337,7 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
 
 
 @op
+@numpy_names
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of all places along `dim`, each without that dim."""
     if input.ndim == 0:

@@ -10,7 +10,7 @@ import warnings
 from math import log, pi
 from typing import Any
 
-from tensorgl.dispatch import differentiable, op
+from tensorgl.dispatch import differentiable, op, to_host
 from tensorgl.ops.activation import logsigmoid
 from tensorgl.ops.arithmetic import abs, maximum, minimum
 from tensorgl.ops.comparison import where
@@ -173,15 +173,21 @@ def binary_cross_entropy(
     """`-(target * log(input) + (1 - target) * log(1 - input))`, with logarithms of at least -100.
 
     Args:
-        input: probabilities; NaN comes of values outside [0, 1].
-        target: of the same shape.
+        input: probabilities; on cpu they are checked, elsewhere NaN comes of values outside [0, 1].
+        target: probabilities, of the same shape.
         weight: factors that broadcast to it.
         reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: the shapes differ.
+        RuntimeError: a value on cpu is outside [0, 1].
     """
     _check_same("Using a target size", input, target)
+    if input.is_cpu:
+        for name, x in (("input", input), ("target", target)):
+            values = to_host(x)
+            if not ((values >= 0) & (values <= 1)).all():
+                raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     loss = _binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
 

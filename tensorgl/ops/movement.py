@@ -6,12 +6,15 @@ from math import prod
 from typing import Any
 
 from tensorgl import primitives as p
+from tensorgl.autograd.graph import share
 from tensorgl.avals import Size
-from tensorgl.dispatch import call1, call2, call_view, defvjp, op
+from tensorgl.dispatch import call1, call2, call_view, defvjp, from_host, op, to_host
+from tensorgl.dtypes import dtype as dtype_type
 from tensorgl.dtypes import element
 from tensorgl.ops.shapes import (
     as_shape,
     is_contiguous,
+    numpy_names,
     remembered,
     reshape_plan,
     resolved,
@@ -66,12 +69,16 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
 
 
 @op
-def view(input: Tensor, *size: int | Shape) -> Tensor:
-    """The same memory in another shape; one size may be -1.
+def view(input: Tensor, *size: int | Shape | dtype_type, dtype: dtype_type | None = None) -> Tensor:
+    """The same memory in another shape, of which one size may be -1, or as another dtype.
 
     Raises:
-        RuntimeError: the memory is not in an order that allows it, or the sizes do not fit.
+        RuntimeError: the memory is not in an order that allows it, or the sizes do not fit; or the
+            memory is not on cpu, or elements of the dtype are not of the same size.
     """
+    kind: Any = size[0] if size and type(size[0]) is dtype_type else dtype
+    if kind is not None:
+        return _reinterpreted(input, kind)
     params, direct = reshape_plan(as_shape(size), input._aval.shape, strides_of(input))
     if not direct:
         raise RuntimeError(
@@ -79,6 +86,21 @@ def view(input: Tensor, *size: int | Shape) -> Tensor:
             "spans across two contiguous subspaces). Use .reshape(...) instead."
         )
     return call_view(p.reshape, input, params)
+
+
+def _reinterpreted(input: Tensor, kind: dtype_type) -> Tensor:
+    a = input._aval
+    if kind is a.dtype:
+        return view(input, a.shape)
+    if a.device.type != "cpu" or kind.itemsize != a.dtype.itemsize:
+        raise RuntimeError(
+            "view(dtype): expected a tensor on cpu and a dtype of the same size, given "
+            f"{a.dtype.name} on {a.device} and {kind.name}"
+        )
+    out = from_host(to_host(input).view(kind.name), kind, a.device)
+    share(input)
+    out._memory = input._memory
+    return out
 
 
 @op
@@ -317,6 +339,7 @@ def _squeezed(shape: Shape, dims: Shape | None) -> tuple[Shape]:
 
 
 @op
+@numpy_names
 def squeeze(input: Tensor, dim: int | Shape | None = None) -> Tensor:
     """A view without dims of size 1: all of them, or those in `dim`."""
     dims = None if dim is None else as_shape((dim,))
@@ -330,6 +353,7 @@ def _unsqueezed(shape: Shape, dim: int) -> tuple[Shape]:
 
 
 @op
+@numpy_names
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A view with a dim of size 1 put in at `dim`."""
     return call_view(p.reshape, input, _unsqueezed(input._aval.shape, dim))

@@ -9,7 +9,7 @@ from tensorgl import primitives as p
 from tensorgl.dispatch import call_view, from_host, op, to_host
 from tensorgl.ops.joining import cat
 from tensorgl.ops.movement import clone, expand, flip, reshape, transpose, unsqueeze
-from tensorgl.ops.shapes import as_shape, wrap_dim
+from tensorgl.ops.shapes import as_shape, numpy_names, wrap_dim
 
 __all__ = ["fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile"]
 
@@ -81,9 +81,10 @@ def roll(input: Tensor, shifts: int | Shape, dims: int | Shape | None = None) ->
 
 
 @op
-def repeat(input: Tensor, *repeats: int | Shape) -> Tensor:
+def repeat(input: Tensor, *sizes: int | Shape, repeats: Shape | None = None) -> Tensor:
     """The tensor again and again along its dims; more numbers than dims add dims in front."""
-    counts, shape = as_shape(repeats), tuple(input._aval.shape)
+    counts = as_shape(sizes if repeats is None else (repeats,))
+    shape = tuple(input._aval.shape)
     lead = len(counts) - len(shape)
     if lead < 0:
         raise RuntimeError(
@@ -108,6 +109,7 @@ def tile(input: Tensor, *counts: int | Shape, dims: Shape | None = None) -> Tens
 
 
 @op
+@numpy_names
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,

@@ -35,8 +35,9 @@ Tensor = Any
 def sum(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype_type | None = None
 ) -> Tensor:
-    """The sum over `dim` (default: all); integers and bools sum to int64."""
-    return call1(p.sum, cast(input, dtype), (wrap_dims(dim, input.ndim), keepdim))
+    """The sum over `dim` (default: all); integers and bools sum to int64, or to `dtype`."""
+    out = call1(p.sum, cast(input, dtype), (wrap_dims(dim, input.ndim), keepdim))
+    return cast(out, dtype)
 
 
 defvjp(p.sum, input=lambda g, shape, dim, keepdim: expand(unreduced(g, shape, dim, keepdim), shape))
@@ -51,7 +52,7 @@ def nansum(
     input = cast(input, dtype)
     if input.dtype.is_floating_point:
         input = where(isnan(input), 0, input)
-    return sum(input, dim, keepdim)
+    return sum(input, dim, keepdim, dtype=dtype)
 
 
 @op
@@ -97,8 +98,9 @@ def nanmean(
 def prod(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype_type | None = None
 ) -> Tensor:
-    """The product over `dim` (default: all); of integers and bools in int64."""
-    return call1(p.prod, cast(input, dtype), (wrap_dims(dim, input.ndim), keepdim))
+    """The product over `dim` (default: all); of integers and bools in int64, or in `dtype`."""
+    out = call1(p.prod, cast(input, dtype), (wrap_dims(dim, input.ndim), keepdim))
+    return cast(out, dtype)
 
 
 def _prod_backward(

@@ -43,8 +43,8 @@ def part(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 @op
 @numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: dtype_type | None = None) -> Tensor:
-    """The sum of the elements up to each one along `dim`; integers and bools in int64."""
-    return along(p.cumsum, cast(input, dtype), dim)
+    """The sum of the elements up to each one along `dim`; integers and bools in int64, or `dtype`."""
+    return cast(along(p.cumsum, cast(input, dtype), dim), dtype)
 
 
 defvjp(p.cumsum, input=lambda g, dim: flip(along(p.cumsum, flip(g, dim), dim), dim))
@@ -53,8 +53,8 @@ defvjp(p.cumsum, input=lambda g, dim: flip(along(p.cumsum, flip(g, dim), dim), d
 @op
 @numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: dtype_type | None = None) -> Tensor:
-    """The product of the elements up to each one along `dim`; integers and bools in int64."""
-    return along(p.cumprod, cast(input, dtype), dim)
+    """The product of the elements up to each one along `dim`; integers and bools in int64, or `dtype`."""
+    return cast(along(p.cumprod, cast(input, dtype), dim), dtype)
 
 
 def _recurrence(a: Tensor, b: Tensor, dim: int) -> Tensor:

@@ -1,18 +1,21 @@
-"""Shape arithmetic: dims counted from the front, sizes worked out, memory that can be seen anew."""
+"""Shapes as arguments: numpy's keywords, dims counted from the front, sizes, memory seen anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
 
+from tensorgl.autograd.graph import TensorBase
 from tensorgl.backends import backend_of
 
 __all__ = [
     "as_shape",
     "is_contiguous",
     "is_viewable",
+    "numpy_names",
     "remembered",
     "reshape_plan",
     "resolved",
@@ -25,6 +28,32 @@ Tensor = Any
 Shape = tuple[int, ...]
 remembered = lru_cache(maxsize=1 << 12)
 """For functions of shapes: the same few come all the time."""
+
+
+def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an op take `axis` for `dim` and `keepdims` for `keepdim`, as PyTorch does.
+
+    A call that fails because its first argument is no tensor raises a TypeError that says so.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            if "axis" in kwargs:
+                kwargs["dim"] = kwargs.pop("axis")
+            if "keepdims" in kwargs:
+                kwargs["keepdim"] = kwargs.pop("keepdims")
+        try:
+            return function(*args, **kwargs)
+        except AttributeError:
+            if not args or isinstance(args[0], TensorBase):
+                raise
+        raise TypeError(
+            f"{function.__name__}(): argument 'input' (position 1) must be Tensor, not "
+            f"{type(args[0]).__name__}"
+        )
+
+    return call
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -127,8 +156,8 @@ def _is_row_major(shape: Shape, strides: Shape) -> bool:
     return True
 
 
-def is_contiguous(input: Tensor) -> bool:
-    """Whether the elements lie in memory in row-major order without gaps."""
+def is_contiguous(input: Tensor, memory_format: Any = None) -> bool:
+    """Whether the elements lie in memory in row-major order without gaps; see `layouts`."""
     return _is_row_major(input._aval.shape, strides_of(input))
 
 

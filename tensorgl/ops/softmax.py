@@ -13,6 +13,7 @@ from tensorgl.ops.arithmetic import maximum, neg
 from tensorgl.ops.movement import clone, reshape, wrap_dim
 from tensorgl.ops.reduction import sum
 from tensorgl.ops.sampling import uniform
+from tensorgl.ops.shapes import numpy_names
 from tensorgl.ops.support import computes_in_single, float_only, positions
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
@@ -52,6 +53,7 @@ def _along(function: Any, input: Tensor, dim: int, dtype: dtype_type | None) -> 
 
 
 @op
+@numpy_names
 def softmax(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Tensor:
     """`exp(input)` divided by its sum along `dim`; NaN where a whole slice is -inf.
 
@@ -67,6 +69,7 @@ def softmax(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Tensor:
 
 
 @op
+@numpy_names
 def log_softmax(input: Tensor, dim: int, dtype: dtype_type | None = None) -> Tensor:
     """The logarithm of `softmax`, exact where that underflows."""
     return _along(_log_softmax, input, dim, dtype)

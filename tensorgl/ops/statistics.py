@@ -12,7 +12,7 @@ from tensorgl.ops.arithmetic import maximum
 from tensorgl.ops.comparison import eq, where
 from tensorgl.ops.dims import Dims, count, numpy_names, unreduced
 from tensorgl.ops.linalg import matmul
-from tensorgl.ops.movement import expand, reshape, sliced, squeeze, transpose, wrap_dims
+from tensorgl.ops.movement import clone, expand, reshape, sliced, squeeze, transpose, wrap_dims
 from tensorgl.ops.reduction import sum
 
 __all__ = ["corrcoef", "cov", "std", "std_mean", "var", "var_mean"]
@@ -119,7 +119,8 @@ def var_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean over `dim` (default: all); arguments as for `var`."""
-    return _moments(input, dim, unbiased, keepdim, correction)
+    var, mean = _moments(input, dim, unbiased, keepdim, correction)
+    return var, clone(mean)  # the gradient saves the mean itself
 
 
 @op
@@ -134,7 +135,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean over `dim` (default: all); arguments as for `var`."""
     var, mean = _moments(input, dim, unbiased, keepdim, correction)
-    return root(var), mean
+    return root(var), clone(mean)
 
 
 @op

@@ -208,3 +208,10 @@ def test_parameters_have_pytorchs_names_and_shapes():
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("cls", [nn.RNN, nn.GRU, nn.LSTM])
+def test_dropout_of_one_layer_warns(cls):
+    with pytest.warns(UserWarning, match="dropout=0.5 and num_layers=1") as caught:
+        cls(1, 1, dropout=0.5)
+    assert caught[0].filename == __file__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,16 @@ def test_values_that_do_not_fit(value: object, error: type[Exception]) -> None:
     for key in (0, [0], tg.tensor([True, False, False])):
         with pytest.raises(error):
             tg.zeros(3, 2)[key] = value
+
+
+def test_what_float16_cannot_hold() -> None:
+    h = tg.zeros(3, dtype=tg.float16)
+    h[0], h[tg.tensor([False, True, False])] = 70000.0, -1e9
+    assert h.tolist() == [math.inf, -math.inf, 0]
+    mask = h > 0
+    assert h.masked_fill(mask, -math.inf)[0].item() == -math.inf
+    with pytest.raises(RuntimeError, match="without overflow"):
+        h.masked_fill(mask, -1e9)
 
 
 def test_index_tensors_want_a_value_of_the_same_dtype() -> None:

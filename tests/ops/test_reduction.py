@@ -221,6 +221,23 @@ def test_any_and_all_of_uint8_are_uint8() -> None:
     assert (x.any().dtype, x.any().item(), x.all().item()) == (tg.uint8, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("call", "expected", "dtype"),
+    [
+        (lambda x: x.sum(dtype=tg.int32), 15, tg.int32),
+        (lambda x: x.sum(dtype=tg.bool), True, tg.bool),
+        (lambda x: tg.nansum(x * 50.7, dtype=tg.int8), -10, tg.int8),
+        (lambda x: (x + 2).prod(dtype=tg.int8), -80, tg.int8),
+        (lambda x: (x + 200).prod(0, dtype=tg.uint8), 64, tg.uint8),
+        (lambda x: (x * 100).cumsum(0, dtype=tg.int8), [0, 100, 44, 88, -24, -36], tg.int8),
+        (lambda x: (x + 7).cumprod(0, dtype=tg.uint8), [7, 56, 248, 176, 144, 192], tg.uint8),
+    ],
+)
+def test_small_integers_wrap(call, expected, dtype: tg.dtype) -> None:
+    out = call(tg.arange(6))
+    assert (out.tolist(), out.dtype) == (expected, dtype)
+
+
 def test_the_gradient_of_a_sum_in_another_dtype_has_the_inputs() -> None:
     x = tg.ones(3, requires_grad=True)
     x.sum(dtype=tg.float64).backward()

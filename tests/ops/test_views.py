@@ -267,8 +267,48 @@ def test_cat_leaves_out_empty_vectors_but_not_their_dtype() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "same"),
+    [
+        (lambda x: tg.cat((x, x), axis=1), lambda x: tg.cat((x, x), 1)),
+        (lambda x: tg.concat((x, x), axis=1), lambda x: tg.cat((x, x), 1)),
+        (lambda x: tg.stack((x, x), axis=1), lambda x: tg.stack((x, x), 1)),
+        (lambda x: x.unsqueeze(axis=1), lambda x: x.unsqueeze(1)),
+        (lambda x: x[None, :1].squeeze(axis=0), lambda x: x[:1]),
+        (lambda x: x.chunk(2, axis=1)[1], lambda x: x.chunk(2, 1)[1]),
+        (lambda x: x.double().softmax(axis=1), lambda x: x.double().softmax(1)),
+        (lambda x: x.split(split_size=2)[1], lambda x: x.split(2)[1]),
+        (lambda x: x.repeat(repeats=(2, 1)), lambda x: x.repeat(2, 1)),
+    ],
+)
+def test_other_names_of_arguments(call, same) -> None:  # type: ignore[no-untyped-def]
+    assert tg.equal(call(sample()), same(sample()))
+
+
+def test_a_view_as_another_dtype() -> None:
+    x = tg.ones(2, 3).T
+    bits = x.view(tg.int32)
+    assert (bits.dtype, bits.tolist()) == (tg.int32, [[0x3F800000] * 2] * 3)
+    bits[0] = 0x40000000
+    assert x.tolist() == [[2, 2], [1, 1], [1, 1]]
+    assert x._version == 1
+    assert tg.equal(bits.view(dtype=tg.float32), x)
+    assert x.is_contiguous(memory_format=tg.contiguous_format) is False
+    with pytest.raises(RuntimeError, match="same size"):
+        x.view(tg.int64)
+
+
+@pytest.mark.parametrize(
     ("call", "error"),
     [
+        (lambda x: tg.cat([]), ValueError),
+        (lambda x: tg.cat([x, 1]), TypeError),
+        (lambda x: tg.stack([x, 1]), TypeError),
+        (lambda x: tg.vstack([]), RuntimeError),
+        (lambda x: tg.sum([1, 2]), TypeError),
+        (lambda x: tg.squeeze([1, 2]), TypeError),
+        (lambda x: ~x.float(), TypeError),
+        (lambda x: x.index_copy_(0, tg.tensor([0]), x[0]), IndexError),
+        (lambda x: x.index_copy_(0, tg.tensor([0]), x[:2]), IndexError),
         (lambda x: x.reshape(5, -1), RuntimeError),
         (lambda x: x.reshape(-1, -1), RuntimeError),
         (lambda x: x.permute(0, 0), RuntimeError),

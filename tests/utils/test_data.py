@@ -203,6 +203,12 @@ def test_loader_refuses_contradictions(options: dict[str, Any], message: str) ->
         DataLoader(Squares(3), **options)
 
 
+@pytest.mark.parametrize("make", [RandomSampler, lambda data: DataLoader(data, shuffle=True)])
+def test_nothing_cannot_be_shuffled(make: Any) -> None:
+    with pytest.raises(ValueError, match="num_samples=0"):
+        make([])
+
+
 def test_python_floats_are_collated_as_double() -> None:
     assert default_collate([1.5, 2.5]).dtype is tg.float64
     assert default_collate([True, False]).dtype is tg.bool

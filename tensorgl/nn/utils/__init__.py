@@ -1,5 +1,8 @@
 """Helpers around modules: gradient clipping, parameters as a vector, weight norm, sequences."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from tensorgl.nn.utils import rnn
 from tensorgl.nn.utils.clip import (
     clip_grad_norm_,
@@ -24,3 +27,11 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+
+def _ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda x: tuple(x) if isinstance(x, Iterable) else (x,) * n
+
+
+# Scripts import them from `torch.nn.modules.utils`.
+_single, _pair, _triple, _quadruple = map(_ntuple, (1, 2, 3, 4))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorgl.effects import effect
 from tensorgl.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler", "per_group"]
+__all__ = ["LRScheduler", "per_group", "warn_of_epoch"]
 
 
 class LRScheduler:
     """Sets the learning rates of an optimizer's groups; `step` after each epoch (or each update).
 
     A subclass gives `get_lr`: the rate of each group at `last_epoch`. Most compute it from the
-    rate that the group has now, so that several schedulers can act on one optimizer.
+    rate that the group has now, so that several schedulers can act on one optimizer. One that can
+    be set to any epoch gives `_get_closed_form_lr` too, which computes it from `base_lrs`.
 
     Args:
         optimizer: whose groups are scheduled.
@@ -38,6 +39,7 @@ class LRScheduler:
         self.base_lrs: list[float] = [g["initial_lr"] for g in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._optimizer_stepped = False
+        self._step_count = 1
         optimizer.register_step_post_hook(self._note_step)
         self._advance(last_epoch + 1)
 
@@ -52,9 +54,11 @@ class LRScheduler:
         """The rates that the last step set."""
         return self._last_lr
 
-    def step(self) -> None:
-        """Go to the next epoch, and set its rates."""
-        if not self._optimizer_stepped and self.last_epoch == 0:
+    def step(self, epoch: int | None = None) -> None:
+        """Go to the next epoch, or to `epoch`, which is deprecated, and set its rates."""
+        if epoch is not None:
+            warn_of_epoch(3)
+        if not self._optimizer_stepped and self._step_count == 1:
             warnings.warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the "
                 "opposite order: otherwise the first value of the schedule is skipped.",
@@ -62,11 +66,18 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._optimizer_stepped = True
-        effect(self._go_on)
+        effect(self._go_on if epoch is None else lambda: self._go_to(epoch))
 
     def _go_on(self) -> tuple[float, ...]:
         """`step` as an effect, which gives no numbers: those are the optimizer's."""
+        self._step_count += 1
         self._advance(self.last_epoch + 1)
+        return ()
+
+    def _go_to(self, epoch: int) -> tuple[float, ...]:
+        """`step(epoch)` as an effect."""
+        self._step_count += 1
+        self._advance(epoch, getattr(self, "_get_closed_form_lr", None))
         return ()
 
     def restart(self) -> None:
@@ -75,9 +86,9 @@ class LRScheduler:
             group["lr"] = group["initial_lr"]
         self._advance(0)
 
-    def _advance(self, epoch: int) -> None:
+    def _advance(self, epoch: int, rates: Callable[[], list[float]] | None = None) -> None:
         self.last_epoch = epoch
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+        for group, lr in zip(self.optimizer.param_groups, (rates or self.get_lr)(), strict=True):
             group["lr"] = lr
         self._last_lr: list[float] = [g["lr"] for g in self.optimizer.param_groups]
 
@@ -94,6 +105,16 @@ class LRScheduler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.__dict__.update(state_dict)
+
+
+def warn_of_epoch(stacklevel: int) -> None:
+    """Say that `step(epoch)` is deprecated, to the caller so many frames above."""
+    warnings.warn(
+        "The epoch parameter in `scheduler.step()` is deprecated; please use `scheduler.step()`. With "
+        "it the closed form of the schedule is used, where there is one.",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:

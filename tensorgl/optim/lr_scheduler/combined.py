@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from tensorgl.effects import effect
-from tensorgl.optim.lr_scheduler.base import LRScheduler, per_group
+from tensorgl.optim.lr_scheduler.base import LRScheduler, per_group, warn_of_epoch
 from tensorgl.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "ReduceLROnPlateau", "SequentialLR"]
@@ -50,7 +50,7 @@ class SequentialLR(LRScheduler):
         scheduler._advance(scheduler.last_epoch + 1)
         self._last_lr = scheduler.get_last_lr()
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]
         """Go to the next epoch."""
         effect(self._go_on)
 
@@ -61,7 +61,7 @@ class SequentialLR(LRScheduler):
         if k > 0 and self.milestones[k - 1] == self.last_epoch:
             scheduler.restart()
         else:
-            scheduler._advance(scheduler.last_epoch + 1)
+            scheduler._go_on()
         self._last_lr = scheduler.get_last_lr()
         return ()
 
@@ -92,7 +92,7 @@ class ChainedScheduler(LRScheduler):
         self.schedulers, self.optimizer = list(schedulers), optimizer
         self._last_lr = self.lrs
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]
         """Go to the next epoch."""
         effect(self._go_on)
 
@@ -179,7 +179,9 @@ class ReduceLROnPlateau(LRScheduler):
         return sign * a < sign * best - self.threshold
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Tell the metric of an epoch."""
+        """Tell the metric of an epoch; to give `epoch` is deprecated."""
+        if epoch is not None:
+            warn_of_epoch(3)
         current = float(metrics)
         effect(lambda: self._note(current, epoch))
 

@@ -42,6 +42,10 @@ class CosineAnnealingLR(LRScheduler):
         ratio = (1 + cos(pi * t / n)) / (1 + cos(pi * (t - 1) / n))
         return [ratio * (lr - low) + low for lr in self.lrs]
 
+    def _get_closed_form_lr(self) -> list[float]:
+        fall = (1 + cos(pi * self.last_epoch / self.T_max)) / 2
+        return [self.eta_min + (base - self.eta_min) * fall for base in self.base_lrs]
+
 
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half cosines to `eta_min`, each `T_mult` times as long as the one before; the first lasts `T_0`.
@@ -77,13 +81,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if epoch is None:
             super().step()
         else:
-            effect(lambda: self._go_to(epoch))
+            effect(lambda: self._go_to(epoch))  # type: ignore[arg-type]
 
-    def _go_to(self, epoch: float) -> tuple[float, ...]:
-        self._advance(epoch)  # type: ignore[arg-type]
-        return ()
-
-    def _advance(self, epoch: int) -> None:
+    def _advance(self, epoch: int, rates: Callable[[], list[float]] | None = None) -> None:
         if self.T_mult == 1:
             cycle = epoch // self.T_0
             self.T_i, self.T_cur = self.T_0, epoch - cycle * self.T_0
@@ -91,7 +91,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             cycle = floor(log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult) + 1e-9)
             self.T_i = self.T_0 * self.T_mult**cycle
             self.T_cur = epoch - self.T_0 * (self.T_mult**cycle - 1) // (self.T_mult - 1)
-        super()._advance(epoch)
+        super()._advance(epoch, rates)
         self.last_epoch = floor(epoch)
 
 

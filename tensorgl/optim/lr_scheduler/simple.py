@@ -72,6 +72,10 @@ class StepLR(LRScheduler):
             return self.lrs
         return [lr * self.gamma for lr in self.lrs]
 
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = self.gamma ** (self.last_epoch // self.step_size)
+        return [base * factor for base in self.base_lrs]
+
 
 class MultiStepLR(LRScheduler):
     """Times `gamma` at each of the epochs in `milestones`."""
@@ -91,6 +95,10 @@ class MultiStepLR(LRScheduler):
         times = self.milestones.get(self.last_epoch, 0)
         return [lr * self.gamma**times for lr in self.lrs]
 
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = self.gamma ** sum(n for e, n in self.milestones.items() if e <= self.last_epoch)
+        return [base * factor for base in self.base_lrs]
+
 
 class ExponentialLR(LRScheduler):
     """Times `gamma` every epoch."""
@@ -102,6 +110,10 @@ class ExponentialLR(LRScheduler):
     def get_lr(self) -> list[float]:
         """The rate of each group at `last_epoch`."""
         return self.lrs if self.last_epoch == 0 else [lr * self.gamma for lr in self.lrs]
+
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = self.gamma**self.last_epoch
+        return [base * factor for base in self.base_lrs]
 
 
 class ConstantLR(LRScheduler):
@@ -128,6 +140,10 @@ class ConstantLR(LRScheduler):
         if self.last_epoch == self.total_iters:
             return [lr / self.factor for lr in self.lrs]
         return self.lrs
+
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = self.factor if self.last_epoch < self.total_iters else 1.0
+        return [base * factor for base in self.base_lrs]
 
 
 class LinearLR(LRScheduler):
@@ -166,6 +182,10 @@ class LinearLR(LRScheduler):
         ratio = self._factor(self.last_epoch) / self._factor(self.last_epoch - 1)
         return [lr * ratio for lr in self.lrs]
 
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = self._factor(min(self.last_epoch, self.total_iters))
+        return [base * factor for base in self.base_lrs]
+
 
 class PolynomialLR(LRScheduler):
     """(1 - epoch / total_iters) ** power times the rate, until it is 0."""
@@ -183,3 +203,7 @@ class PolynomialLR(LRScheduler):
         left = 1.0 - self.last_epoch / self.total_iters
         before = 1.0 - (self.last_epoch - 1) / self.total_iters
         return [lr * (left / before) ** self.power for lr in self.lrs]
+
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = (1.0 - min(self.last_epoch / self.total_iters, 1.0)) ** self.power
+        return [base * factor for base in self.base_lrs]
