@@ -2,9 +2,9 @@
 
 On a lazy backend the function is called as it is the first time (so that optimizers make their
 state), recorded the second time, and from then on replayed: as long as the arguments' structure,
-shapes, dtypes and values (of what is no tensor), grad mode, modules, training flags, what is trained,
-gradients and optimizers are as they were. Anything else is called and recorded anew. On cpu the
-function is simply called.
+shapes, dtypes and values (of what is no tensor), numbers that the function's own code finds by name, grad
+mode, modules, training flags, what is trained, gradients and optimizers are as they were. Anything
+else is called and recorded anew. On cpu the function is simply called.
 
 What is not an op does not run at a replay, but for what goes through `effects.effect`: step counts,
 learning-rate schedules and random offsets. Who does work that cannot be repeated says so by
@@ -16,11 +16,14 @@ learning-rate schedules and random offsets. Who does work that cannot be repeate
 
 from __future__ import annotations
 
+import builtins
+import dis
 import functools
 import inspect
 import warnings
 from collections.abc import Callable
 from operator import is_
+from types import CodeType
 from typing import Any
 
 from tensorgl import effects
@@ -116,6 +119,7 @@ class _Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.modules = _Modules(_modules_of(function))
+        self.numbers = _Numbers(function)
         self.variants: dict[Any, list[_Variant]] = {}
         self.seen: dict[Any, list[Any]] = {}  # the leaves that got gradients in the first call
         self.misses = 0
@@ -135,9 +139,11 @@ class _Compiled:
         recording = _recording(tensors)
         if recording is None or self.full or effects.recorder is not None:
             return self.function(*args, **kwargs)
-        key = shape, self.modules.state(), mode.grad, mode.inference
+        key = shape, self.modules.state(), self.numbers.values(), mode.grad, mode.inference
         known = self.variants.get(key)
         if key not in self.seen:
+            if len(self.seen) == 2 * VARIANTS:
+                return self._too_many(args, kwargs)
             return self._first(key, args, kwargs)
         nodes = recording.arguments([t._data for t in tensors], [t._aval for t in tensors])
         for variant in known or ():
@@ -152,14 +158,17 @@ class _Compiled:
                 self.misses = 0
                 return variant.replay(nodes, values)
         if sum(map(len, self.variants.values())) >= VARIANTS:
-            self.full = True
-            warnings.warn(
-                f"compile: {self.function} was recorded {VARIANTS} times and is now called as it is; "
-                "its arguments, or the tensors that it uses, change at every call",
-                stacklevel=2,
-            )
-            return self.function(*args, **kwargs)
+            return self._too_many(args, kwargs)
         return self._record(key, recording, nodes, tensors, args, kwargs)
+
+    def _too_many(self, args: Any, kwargs: Any) -> Any:
+        self.full = True
+        warnings.warn(
+            f"compile: {self.function} was recorded {VARIANTS} times, or differed more often, and is now "
+            "called as it is; its arguments, or the tensors and numbers that it uses, change at every call",
+            stacklevel=3,
+        )
+        return self.function(*args, **kwargs)
 
     def _first(self, key: Any, args: Any, kwargs: Any) -> Any:
         """Call the function as it is, and note which leaves get gradients."""
@@ -272,6 +281,68 @@ class _Modules:
         self._owned = [x for owner in self._owners for x in owner.values()]
         self._params = [p for m in self._all for p in m._parameters.values() if p is not None]
         self._count += 1
+
+
+class _Numbers:
+    """The plain values that a function's code finds by name: outside of it, or in what it is a method of.
+
+    Those that it writes itself, counters, are a side effect that a replay does not have.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        plain = inspect.unwrap(function)
+        if isinstance(plain, functools.partial):
+            plain = plain.func
+        owner: Any = getattr(plain, "__self__", None)
+        plain = getattr(plain, "__func__", plain)
+        code = getattr(plain, "__code__", None)
+        names = _names(code) if code else set[str]()
+        cells = zip(code.co_freevars, plain.__closure__ or (), strict=False) if code else ()
+        self._cells = [cell for name, cell in cells if name in names]
+        self._spaces: list[tuple[dict[str, Any], list[str]]] = []
+        for space in (getattr(plain, "__globals__", {}), getattr(owner, "__dict__", {})):
+            found = [
+                n for n in names if type(space.get(n, 0)) in _PLAIN and n not in vars(builtins)
+            ]
+            if found:
+                self._spaces.append((space, found))
+
+    def values(self) -> tuple[Any, ...]:
+        """What they are now; None for those that are something else."""
+        found: list[Any] = []
+        for cell in self._cells:
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not yet bound
+                value = None
+            found.append(value if type(value) in _PLAIN else None)
+        for space, names in self._spaces:
+            for name in names:
+                value = space.get(name)
+                found.append(value if type(value) in _PLAIN else None)
+        return tuple(found)
+
+
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
+
+_OWN = frozenset(("LOAD_CONST", "LOAD_FAST", "LOAD_FAST_LOAD_FAST"))
+
+
+def _names(code: CodeType) -> set[str]:
+    """Names that some code, and functions that it defines, read from elsewhere and do not write."""
+    read: set[str] = set()
+    written: set[str] = set()
+    waiting = [code]
+    while waiting:
+        code = waiting.pop()
+        waiting += [c for c in code.co_consts if isinstance(c, CodeType)]
+        for step in dis.get_instructions(code):
+            if step.opname in ("STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR"):
+                written.add(step.argval)
+            elif step.opname.startswith("LOAD_") and step.opname not in _OWN:
+                read.add(step.argval)
+    return read - written
 
 
 def _recording(tensors: list[Any]) -> Any:

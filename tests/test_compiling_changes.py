@@ -212,6 +212,95 @@ def test_it_is_replayed_again_after_a_change() -> None:
     assert len(calls) == 2 + 5 * 2
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_step_by_hand_is_captured() -> None:
+    found: list[list[float]] = []
+    for compiled in (False, True):
+        run, calls = Run("SGD", None), []
+
+        def step(run: Run = run, calls: list[int] = calls) -> tg.Tensor:
+            calls.append(1)
+            loss = run.forward()
+            for p in run.net.parameters():
+                p.data -= 0.05 * p.grad
+            return loss
+
+        once = tg.compile(step) if compiled else step
+        found.append([once().item() for _ in range(8)])
+        assert len(calls) == (2 if compiled else 8)
+    assert found[0] == found[1]
+
+
+def test_gradients_that_are_read_by_hand() -> None:
+    """As of an update, or of clipping, that is compiled by itself."""
+    found: list[list[float]] = []
+    for compiled in (False, True):
+        run = Run("SGD", None)
+
+        def update(run: Run = run) -> None:
+            for p in run.net.parameters():
+                p.data -= 0.05 * p.grad
+
+        apart = tg.compile(update) if compiled else update
+        found.append([])
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            for _ in range(8):
+                found[-1].append(run.forward().item())
+                apart()
+        assert len(seen) == compiled
+    assert found[0] == found[1]
+
+
+factor = 1.0
+
+
+class Scaled:
+    """A step that is a method."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+    def step(self, x: tg.Tensor) -> tg.Tensor:
+        return x * self.weight
+
+
+def test_numbers_outside_of_the_function() -> None:
+    """As the weight of a loss that grows from epoch to epoch."""
+    global factor
+    weight, x, owner = 1.0, tg.ones(2, device="gl"), Scaled()
+    by_closure = tg.compile(lambda x: x * weight)
+    by_global = tg.compile(lambda x: next(x * factor for _ in range(1)))
+    by_attribute = tg.compile(owner.step)
+    for k in range(12):
+        weight = factor = owner.weight = 1.0 + k // 4
+        for run in (by_closure, by_global, by_attribute):
+            assert run(x).tolist() == [weight] * 2
+    assert len(by_closure.plans) == len(by_global.plans) == len(by_attribute.plans) == 3
+
+
+def test_a_counter_of_the_step_is_a_side_effect() -> None:
+    calls = 0
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        nonlocal calls
+        calls += 1
+        return x * 2
+
+    run, x = tg.compile(step), tg.ones(2, device="gl")
+    for _ in range(6):
+        assert run(x).tolist() == [2.0, 2.0]
+    assert calls == 2
+
+
+def test_numbers_that_are_others_at_every_call() -> None:
+    k, x = 0, tg.ones(2, device="gl")
+    run = tg.compile(lambda x: x * k)
+    with pytest.warns(UserWarning, match="differed more often"):
+        for k in range(70):
+            assert run(x).tolist() == [k, k]
+
+
 def test_memory_that_a_step_gives_to_a_tensor() -> None:
     """As of the average of parameters that reinforcement learning keeps."""
 

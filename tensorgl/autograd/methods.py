@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tensorgl import effects
 from tensorgl.autograd import engine, graph
 from tensorgl.autograd.graph import TensorBase
-from tensorgl.effects import once
 
 __all__ = ["AutogradMethods"]
 
@@ -58,6 +58,8 @@ class AutogradMethods(TensorBase):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has added up here."""
+        if effects.notes is not None and self._grad is not None:
+            effects.reads((self,))
         return self._grad
 
     @grad.setter
@@ -86,7 +88,8 @@ class AutogradMethods(TensorBase):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        once()
+        if value._data is not self._data:  # it is after `x.data -= y`
+            effects.once()
         self._data, self._aval, self._memory = value._data, value._aval, value._memory
         self._base = self._view = None
 
