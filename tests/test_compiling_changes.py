@@ -252,6 +252,33 @@ def test_gradients_that_are_read_by_hand() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_two_steps_that_take_turns_with_one_optimizer() -> None:
+    """As of two tasks, each with layers of its own: every other time others have a gradient."""
+    found: list[list[float]] = []
+    for compiled in (False, True):
+        tg.manual_seed(0)
+        shared, *heads = (nn.Linear(3, 3).to("gl") for _ in range(3))
+        params = [p for layer in (shared, *heads) for p in layer.parameters()]
+        optimizer = tg.optim.Adam(params, 0.1)
+        x, calls = tg.ones(2, 3, device="gl"), []
+
+        def step(head: Any, shared: Any = shared, o: Any = optimizer, calls: Any = calls) -> Any:
+            calls.append(1)
+            o.zero_grad()
+            loss = head(shared(x).tanh()).square().sum()  # noqa: B023
+            loss.backward()
+            o.step()
+            return loss
+
+        steps = [lambda h=h, step=step: step(h) for h in heads]
+        if compiled:
+            steps = [tg.compile(s) for s in steps]
+        found.append([s().item() for _ in range(12) for s in steps])
+        assert len(calls) <= (12 if compiled else 24)
+    assert found[0] == found[1]
+
+
 factor = 1.0
 
 

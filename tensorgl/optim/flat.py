@@ -145,7 +145,6 @@ class Elementwise(Optimizer):
             return
         plan = self._plan
         if plan is not None and not _same(members, plan.members) and not _same(members, self._seen):
-            once()
             self._seen = members
             self._update_each(self.members())
             return
