@@ -16,7 +16,6 @@ learning-rate schedules and random offsets. Who does work that cannot be repeate
 
 from __future__ import annotations
 
-import builtins
 import dis
 import functools
 import inspect
@@ -298,29 +297,29 @@ class _Numbers:
         code = getattr(plain, "__code__", None)
         names = _names(code) if code else set[str]()
         cells = zip(code.co_freevars, plain.__closure__ or (), strict=False) if code else ()
-        self._cells = [cell for name, cell in cells if name in names]
+        self._cells = [
+            cell for name, cell in cells if name in names and type(_held(cell)) in _PLAIN
+        ]
         self._spaces: list[tuple[dict[str, Any], list[str]]] = []
         for space in (getattr(plain, "__globals__", {}), getattr(owner, "__dict__", {})):
-            found = [
-                n for n in names if type(space.get(n, 0)) in _PLAIN and n not in vars(builtins)
-            ]
+            found = [n for n in names if n in space and type(space[n]) in _PLAIN]
             if found:
                 self._spaces.append((space, found))
 
     def values(self) -> tuple[Any, ...]:
         """What they are now; None for those that are something else."""
-        found: list[Any] = []
-        for cell in self._cells:
-            try:
-                value = cell.cell_contents
-            except ValueError:  # not yet bound
-                value = None
-            found.append(value if type(value) in _PLAIN else None)
+        found = [_held(cell) for cell in self._cells]
         for space, names in self._spaces:
-            for name in names:
-                value = space.get(name)
-                found.append(value if type(value) in _PLAIN else None)
-        return tuple(found)
+            found += [space.get(name) for name in names]
+        return tuple([x if type(x) in _PLAIN else None for x in found])
+
+
+def _held(cell: Any) -> Any:
+    """What is in a closure's cell; None where nothing is yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 _PLAIN = frozenset((bool, int, float, str, type(None)))
