@@ -91,6 +91,7 @@ class Door:
         for guest in self._guests.values():
             _end(guest)
         self._guests.clear()
+        self._silent.clear()
 
     def admit(self, connection: socket.socket, address: str) -> bool:
         """Whether a connection that was accepted may stay."""

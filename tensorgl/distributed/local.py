@@ -80,6 +80,7 @@ def fork(url: str) -> Ring:
 
     Raises:
         ValueError: the address does not say how many there are to be.
+        ModuleNotFoundError: what a hub needs is not installed.
         RuntimeError: this process cannot be forked, or the hub did not start.
     """
     text = url.removeprefix("local://").strip("/")
@@ -141,9 +142,8 @@ def _in_child(work: Callable[[], object]) -> NoReturn:
     """Do something in a process of its own, which shall run nothing of the script."""
     status = 1
     try:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C is for the script; the hub ends with it
+        # Ctrl-C is for the script; the hub ends with it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         work()
         status = 0
     except BaseException:
